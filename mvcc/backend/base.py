@@ -1,0 +1,81 @@
+"""The whole of what the rest of the code may ask of storage.
+
+Two implementations: `rocks.RocksBackend`, which is production, and `memory.MemoryBackend`,
+a real one that lives in a sorted dict (tests, and `--ephemeral`). Both pass the one
+contract in `tests/mvcc/backend/test_contract.py`.
+
+The unit of change is the `Batch`: it becomes visible, and durable, whole or not at all.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+
+class Column(enum.IntEnum):
+    """A key space of its own: etcd's bucket, RocksDB's column family.
+
+    The numbers are only indexes in memory; `COLUMN_NAMES` is what stands on disk.
+    """
+
+    KEY = 0
+    LEASE = 1
+    META = 2
+    ALARM = 3
+
+
+COLUMN_NAMES: Final = ("key", "lease", "meta", "alarm")  # On-disk names: never rename one.
+
+
+class Batch(Protocol):
+    """Writes that become visible together or not at all, applied in the order given."""
+
+    def put(self, column: Column, key: bytes, value: bytes) -> None: ...
+
+    def delete(self, column: Column, key: bytes) -> None: ...
+
+    def __len__(self) -> int:
+        """How many puts and deletes are in it."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of the lengths of all keys and values in it."""
+        ...
+
+
+class Backend(Protocol):
+    def get(self, column: Column, key: bytes) -> bytes | None: ...
+
+    def scan(
+        self, column: Column, start: bytes = b"", end: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start <= key < end in byte order, as of the call; None is no bound."""
+        ...
+
+    def batch(self) -> Batch: ...
+
+    def write(self, batch: Batch) -> None:
+        """Apply `batch` atomically. Readable at once, durable only after `sync`."""
+        ...
+
+    def sync(self) -> None:
+        """Block until everything written before the call survives a power cut.
+
+        May be called from another thread than `write`, and releases the GIL: the one
+        storage call worth sending off the event loop.
+        """
+        ...
+
+    def sequence(self) -> int:
+        """A count that grows by one with every put or delete written, and is stored with them.
+
+        Recovered less than it once was, rows have been lost.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release files and locks. Nothing may be called afterwards."""
+        ...
