@@ -1,0 +1,79 @@
+# Every verb works from a bare checkout: it makes the virtual environment it needs first.
+#   make run ARGS="--log-level debug"     passes flags to the server
+#   make test ARGS="-k lease"             passes flags to pytest
+#   make PYTHON=python3.12 test           chooses the interpreter the environment is made with
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+# Wheels only: nobody who runs Tenure needs a compiler. Hashes are in the requirement files.
+PIP_INSTALL := $(BIN)/pip --disable-pip-version-check install --quiet --only-binary :all: --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow check fix compat bench proto docs lock clean
+
+help:  ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt | $(BIN)/python
+	$(PIP_INSTALL) -r $<
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	$(PIP_INSTALL) -r $<
+	@touch $@
+
+$(VENV)/.compat: requirements/compat.txt $(VENV)/.dev
+	$(PIP_INSTALL) -r $<
+	@touch $@
+
+run: $(VENV)/.run  ## Serve on 127.0.0.1:2379 with the data in ./default.etcd
+	$(BIN)/python -m server $(ARGS)
+
+test: $(VENV)/.dev  ## Run the tests; lease and mvcc must be covered whole, branches included
+	$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+	$(BIN)/coverage report --include='lease/*,mvcc/*' --fail-under=100
+	$(BIN)/coverage report
+
+test-slow: $(VENV)/.dev  ## Run the tests with many more random examples
+	HYPOTHESIS_PROFILE=night $(BIN)/python -m pytest --timeout=0 $(ARGS)
+
+check: $(VENV)/.dev  ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.dev  ## Format, and repair what can be repaired by rule
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+compat: $(VENV)/.compat  ## Drive the server with real etcd clients
+	$(BIN)/python -m pytest compat $(ARGS)
+
+bench: $(VENV)/.dev  ## Measure
+	$(BIN)/python -m bench $(ARGS)
+
+proto: $(VENV)/.dev  ## Generate etcdpb from the .proto files
+	$(BIN)/python tools/gen_proto.py
+
+docs: $(VENV)/.dev  ## Generate the pages that are derived from code
+	$(BIN)/python tools/gen_docs.py
+
+LOCK := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
+lock: $(VENV)/.dev  ## Pin the dependencies anew from the ranges in pyproject.toml
+	$(LOCK) --upgrade --output-file requirements/run.txt pyproject.toml
+	$(LOCK) --upgrade --extra dev --constraint requirements/run.txt \
+		--output-file requirements/dev.txt pyproject.toml
+	if [ -f requirements/compat.in ]; then $(LOCK) --upgrade --constraint requirements/dev.txt \
+		--output-file requirements/compat.txt requirements/compat.in; fi
+
+clean:  ## Remove what the other verbs made, but no data directory
+	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
