@@ -3,8 +3,8 @@
     python tools/gen_proto.py            writes what changed into etcdpb/
     python tools/gen_proto.py --check    writes nothing; exits 1 if anything would change
 
-protoc comes with grpcio-tools. Its output depends on its version, which is therefore pinned; another
-is refused before it can write files that the installed protobuf runtime will not load.
+protoc comes with grpcio-tools. Its output depends on its version, which is therefore pinned: with
+another, unchanged files would differ, and the protobuf runtime might refuse to load what it wrote.
 Stubs (`*_pb2_grpc.py`) are not generated: the server reads its method tables from the descriptors.
 """
 
@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]  # Published without types.
 
 GRPCIO_TOOLS_VERSION: Final = "1.85.1"  # Its code asks for protobuf 7.35.1 or newer.
 ROOT: Final = Path(__file__).resolve().parent.parent
