@@ -1,0 +1,54 @@
+"""A lease's row on disk, byte for byte as etcd writes it.
+
+Key: the id as uint64, 8 bytes big-endian, so negative ids sort after all positive ones and
+a scan must take the whole bucket (etcd's schema package, server/storage/schema/lease.go).
+Value: `leasepb.Lease` with ID and TTL. The attached keys are not part of it: the newest
+record of each key says which lease it belongs to.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from etcdpb import lease_pb2
+from lease.errors import CorruptLeaseError
+from lease.lease import NO_LEASE, TTL_MAX_S, LeaseID
+
+# Two's complement, so a signed int64 has the bytes of its uint64 cast.
+_KEY: Final = struct.Struct(">q")
+
+
+def encode_key(lease_id: LeaseID) -> bytes:
+    """The 8 bytes under which the lease stands in the bucket."""
+    return _KEY.pack(lease_id)
+
+
+def encode_value(lease_id: LeaseID, ttl: int) -> bytes:
+    """The record of a lease granted for `ttl` seconds."""
+    return lease_pb2.Lease(ID=lease_id, TTL=ttl).SerializeToString()
+
+
+def decode(key: bytes, value: bytes) -> tuple[LeaseID, int]:
+    """The id and the TTL, in seconds, of one row.
+
+    Raises:
+        CorruptLeaseError: the row is none that `encode_key` and `encode_value` could make.
+    """
+    if len(key) != _KEY.size:
+        raise CorruptLeaseError(key, f"the key has {len(key)} bytes instead of {_KEY.size}")
+    (lease_id,) = _KEY.unpack(key)
+    if lease_id == NO_LEASE:
+        raise CorruptLeaseError(key, "the ID is 0")
+    try:
+        record = lease_pb2.Lease.FromString(value)
+    except DecodeError as error:
+        raise CorruptLeaseError(key, "the value is no leasepb.Lease") from error
+    stored_id, ttl = record.ID, record.TTL
+    if stored_id != lease_id:
+        raise CorruptLeaseError(key, f"the value is of lease {stored_id:x}")
+    if not 1 <= ttl <= TTL_MAX_S:
+        raise CorruptLeaseError(key, f"a TTL of {ttl} s is not in 1..{TTL_MAX_S}")
+    return LeaseID(lease_id), ttl
