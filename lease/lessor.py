@@ -1,0 +1,352 @@
+"""Who holds which lease, until when, and which keys go with it.
+
+The lessor is pure: it does no I/O, starts no task and reads no clock. Time comes in as `now`
+(seconds, monotonic, not negative); records go out through the `LeaseBucket` and keys through
+the `RangeDeleter`, both of which write into the batch that the caller has open. Only the engine
+calls it, from one thread. Each operation of etcd's `Lessor` interface (server/lease/lessor.go)
+has its counterpart here under the same name.
+
+A lease that is due is not gone: until it is revoked it can be looked up, takes keys and is
+listed. It only cannot be renewed any more.
+
+Invariants, checked by `Lessor.check_invariants`:
+  1. A key belongs to at most one lease: `_items[k] is lease` exactly when `lease` has `k`.
+  2. Both maps hold live leases only: what a revoked lease had is in neither.
+  3. While primary, every lease has its one place in the wheel, and a finite expiry. While not,
+     the wheel is empty and every expiry is `FOREVER`: nothing expires.
+  4. A renewal changes one attribute of one lease, `expiry`, and no container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
+
+from lease import pileup, record
+from lease.bucket import LeaseBucket
+from lease.deleter import RangeDeleter
+from lease.errors import (
+    LeaseDueError,
+    LeaseExistsError,
+    LeaseNotFoundError,
+    NotPrimaryError,
+    TTLTooLargeError,
+)
+from lease.lease import FOREVER, NO_LEASE, TTL_MAX_S, Lease, LeaseID
+from lease.wheel import Wheel
+
+__all__ = ["FOREVER", "NO_LEASE", "TTL_MAX_S", "Lease", "LeaseID", "Lessor", "LessorStats"]
+
+_expiry: Final = attrgetter("expiry")
+
+
+@dataclass(frozen=True, slots=True)
+class LessorStats:
+    """A glance at a lessor; costs the same whatever it holds."""
+
+    primary: bool
+    leases: int
+    keyless: int  # Leases without a key; a lost reply to a grant leaves one behind.
+    keys: int  # Keys attached to a lease.
+    due: int  # Leases found due and not handed out by `expired` yet.
+    wheel_entries: int  # At least one a lease while primary; the surplus is of revoked ones.
+
+
+class Lessor:
+    """All leases of one server. Not primary until `promote`."""
+
+    def __init__(
+        self,
+        bucket: LeaseBucket,
+        range_deleter: RangeDeleter,
+        *,
+        ttl_min: int,
+        revoke_rate: int = 0,
+    ) -> None:
+        """An empty lessor; `recover` fills it from the bucket.
+
+        `ttl_min` in seconds: a shorter TTL is raised to it. `revoke_rate` in leases a second:
+        the cap that `promote` spreads pile-ups for, 0 for none.
+        """
+        if not 1 <= ttl_min <= TTL_MAX_S:
+            raise ValueError(f"a shortest TTL of {ttl_min} s is not in 1..{TTL_MAX_S}")
+        if revoke_rate < 0:
+            raise ValueError(f"a cap of {revoke_rate} revokes a second is negative")
+        self._bucket = bucket
+        self._range_deleter = range_deleter
+        self._ttl_min = ttl_min
+        self._revoke_rate = revoke_rate
+        self._primary = False
+        self._leases: dict[LeaseID, Lease] = {}  # In the order of their grants.
+        self._items: dict[bytes, Lease] = {}
+        self._keyed = 0  # Leases that have a key.
+        self._wheel = Wheel(self._leases)
+
+    def __len__(self) -> int:
+        """How many leases there are, the due ones included."""
+        return len(self._leases)
+
+    @property
+    def primary(self) -> bool:
+        return self._primary
+
+    @property
+    def idle(self) -> bool:
+        """Whether the last `expired` handed out all there was, so that the next can wait a tick."""
+        return not self._wheel.behind
+
+    # Granting and finding
+
+    def check_grant(self, lease_id: LeaseID, ttl: int) -> None:
+        """Raise what `grant` would refuse, touching nothing.
+
+        Raises:
+            LeaseNotFoundError: the id is 0, as in etcd's lessor; choosing one is the caller's.
+            TTLTooLargeError: `ttl` is above `TTL_MAX_S`; told even if the id exists.
+            LeaseExistsError: the id is held by a lease, due or not.
+        """
+        if lease_id == NO_LEASE:
+            raise LeaseNotFoundError(lease_id)
+        if ttl > TTL_MAX_S:
+            raise TTLTooLargeError(ttl)
+        if lease_id in self._leases:
+            raise LeaseExistsError(lease_id)
+
+    def grant(self, lease_id: LeaseID, ttl: int, *, now: float) -> Lease:
+        """Create a lease and its record. It lives `ttl` seconds from `now`, or the shortest TTL.
+
+        The client's TTL begins when its reply leaves: call `restart` then.
+
+        Raises what `check_grant` raises.
+        """
+        self.check_grant(lease_id, ttl)
+        ttl = max(ttl, self._ttl_min)
+        lease = Lease(lease_id, ttl, now + ttl if self._primary else FOREVER)
+        self._bucket.put(record.encode_key(lease_id), record.encode_value(lease_id, ttl))
+        self._leases[lease_id] = lease
+        if self._primary:
+            self._wheel.add(lease, now=now)
+        return lease
+
+    def restart(self, lease: Lease, *, now: float) -> None:
+        """Count the full TTL from `now`: the reply that tells the client of it is leaving.
+
+        So a slow fsync never hands out a half-spent lease. Nothing happens if the lease was
+        revoked meanwhile or the lessor is not primary. O(1).
+        """
+        if self._primary and self._leases.get(lease.id) is lease:
+            lease.expiry = now + lease.ttl
+
+    def lookup(self, lease_id: LeaseID) -> Lease:
+        """The lease of that id, due or not.
+
+        Raises:
+            LeaseNotFoundError: there is none.
+        """
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            raise LeaseNotFoundError(lease_id)
+        return lease
+
+    def leases(self) -> list[Lease]:
+        """All leases, soonest expiry first, ties in the order of their grants. O(n log n)."""
+        return sorted(self._leases.values(), key=_expiry)
+
+    # Keys
+
+    def get_lease(self, key: bytes) -> LeaseID:
+        """The id of the lease that `key` is attached to, or `NO_LEASE`."""
+        lease = self._items.get(key)
+        return NO_LEASE if lease is None else lease.id
+
+    def attach(self, lease_id: LeaseID, keys: Iterable[bytes]) -> None:
+        """Let `keys` go when the lease goes. A key that another lease had is moved.
+
+        Raises:
+            LeaseNotFoundError: there is no such lease; nothing has changed.
+        """
+        lease = self.lookup(lease_id)
+        items = self._items
+        for key in keys:
+            old = items.get(key)
+            if old is lease:
+                continue
+            if old is not None:
+                self._remove_key(old, key)
+            items[key] = lease
+            if lease.keys is None:
+                self._keyed += 1
+            lease.add_key(key)
+
+    def detach(self, lease_id: LeaseID, keys: Iterable[bytes]) -> None:
+        """Let go of those of `keys` that are attached to this lease; others are not its matter.
+
+        Raises:
+            LeaseNotFoundError: there is no such lease; nothing has changed.
+        """
+        lease = self.lookup(lease_id)
+        for key in keys:
+            if self._items.get(key) is lease:
+                del self._items[key]
+                self._remove_key(lease, key)
+
+    def _remove_key(self, lease: Lease, key: bytes) -> None:
+        lease.remove_key(key)
+        if lease.keys is None:
+            self._keyed -= 1
+
+    def revoke(self, lease_id: LeaseID) -> int:
+        """Delete the lease, its record and its keys in the caller's batch; return how many keys.
+
+        The keys go through one transaction of the range deleter in byte order, which fixes the
+        sub-revisions of the deletes: the same commands rebuild the same bytes on disk. Without
+        keys no transaction is opened, so no revision is spent.
+
+        Raises:
+            LeaseNotFoundError: there is no such lease.
+        """
+        lease = self.lookup(lease_id)
+        keys = lease.sorted_keys()
+        if keys:
+            txn = self._range_deleter()
+            for key in keys:
+                txn.delete_range(key, None)
+            self._bucket.delete(record.encode_key(lease_id))
+            txn.end()
+        else:
+            self._bucket.delete(record.encode_key(lease_id))
+        # The lease leaves the maps last: a transaction that detaches what it deletes must find
+        # it. The other order leaked entries of the item map in etcd (#16053).
+        self.detach(lease_id, keys)
+        del self._leases[lease_id]
+        return len(keys)
+
+    # Time
+
+    def renew(self, lease_id: LeaseID, *, now: float, horizon: float | None = None) -> int:
+        """Start the lease's full TTL over from `now`; return it, in seconds. O(1).
+
+        A lease is due if its expiry is not after `horizon`, by default `now`. After a stall of
+        the process the caller holds the horizon back (it is never later than `now`) to where
+        the stall began: keepalives that were waiting in a socket then win over the deadline.
+
+        Raises:
+            NotPrimaryError: the lessor is not primary; told even if the lease does not exist.
+            LeaseNotFoundError: there is no such lease.
+            LeaseDueError: the lease is due; the caller revokes it now.
+        """
+        if not self._primary:
+            raise NotPrimaryError
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            raise LeaseNotFoundError(lease_id)
+        if horizon is None:
+            horizon = now
+        assert horizon <= now, "a horizon in the future would refuse leases that still live"
+        if lease.expiry <= horizon:
+            raise LeaseDueError(lease_id)
+        lease.expiry = now + lease.ttl
+        return lease.ttl
+
+    def is_due(self, lease: Lease, now: float) -> bool:
+        """Whether the lease is to be revoked: its time has come, and it has not been revoked."""
+        return lease.expiry <= now and self._leases.get(lease.id) is lease
+
+    def expired(self, now: float, *, limit: int) -> list[Lease]:
+        """Up to `limit` leases due at `now`, soonest first to the precision of a tick.
+
+        None is reported early; each is reported at most `wheel.TICK_S` after its expiry, if the
+        caller asks once a tick. A reported lease is reported again `wheel.RETRY_S` later unless
+        it was revoked, so no lease outlives a revoke that got lost (etcd#10686). The work of a
+        call is bounded: if `idle` is false after it, there is more, and the next call continues.
+        """
+        return self._wheel.take(now, limit=limit)
+
+    def promote(self, extend: float, *, now: float) -> None:
+        """Become primary: each lease expires at its full TTL plus `extend` seconds from `now`.
+
+        With a cap on revokes, leases that would be due together are spread over time
+        (`lease.pileup`). Promoting a primary starts all over, as in etcd.
+        """
+        self._primary = True
+        # Once remaining times survive a restart, `lease.ttl` becomes the time left here, and
+        # nowhere else: the wheel only needs an expiry.
+        for lease in self._leases.values():
+            lease.expiry = now + (lease.ttl + extend)
+        if self._revoke_rate:
+            leases = self.leases()
+            remaining = [lease.ttl + extend for lease in leases]
+            spread = pileup.spread(remaining, revoke_rate=self._revoke_rate)
+            for lease, seconds in zip(leases, spread, strict=True):
+                lease.expiry = now + seconds
+        self._wheel.clear()
+        for lease in self._leases.values():
+            self._wheel.add(lease, now=now)
+
+    def demote(self) -> None:
+        """Stop being primary: nothing expires, nothing can be renewed. The leases stay."""
+        self._primary = False
+        for lease in self._leases.values():
+            lease.expiry = FOREVER
+        self._wheel.clear()
+
+    # Beginning and end
+
+    def recover(self) -> None:
+        """Replace everything by what the bucket holds, not primary and with no key attached.
+
+        The keys come by `attach`, from the newest record of each: a key's lease is a fact of
+        that record, and the maps here are an index of it. A stored TTL below the shortest is
+        raised. The whole bucket is read: etcd once stopped at the largest positive id and lost
+        the negative ones (etcd#12535).
+
+        Raises:
+            CorruptLeaseError: the bucket has a row that no lessor wrote; nothing has changed.
+        """
+        leases: dict[LeaseID, Lease] = {}
+        for key, value in self._bucket.scan():
+            lease_id, ttl = record.decode(key, value)
+            leases[lease_id] = Lease(lease_id, max(ttl, self._ttl_min), FOREVER)
+        self._reset(leases)
+
+    def stop(self) -> None:
+        """Let go of everything held in memory, not primary. The records stay on disk."""
+        self._reset({})
+
+    def _reset(self, leases: dict[LeaseID, Lease]) -> None:
+        self._primary = False
+        self._leases = leases
+        self._items = {}
+        self._keyed = 0
+        self._wheel = Wheel(leases)
+
+    # Looking in from outside
+
+    def stats(self) -> LessorStats:
+        return LessorStats(
+            primary=self._primary,
+            leases=len(self._leases),
+            keyless=len(self._leases) - self._keyed,
+            keys=len(self._items),
+            due=self._wheel.due,
+            wheel_entries=self._wheel.entries,
+        )
+
+    def check_invariants(self, now: float) -> None:
+        """Assert what the module promises, as of `now`. O(n); for tests."""
+        for key, lease in self._items.items():
+            assert self._leases.get(lease.id) is lease, "an item of a lease that is gone"
+            assert key in lease.sorted_keys(), "an item that its lease does not have"
+        assert len(self._items) == sum(lease.key_count for lease in self._leases.values())
+        assert self._keyed == sum(lease.keys is not None for lease in self._leases.values())
+        for lease_id, lease in self._leases.items():
+            assert lease.id == lease_id != NO_LEASE
+            assert self._ttl_min <= lease.ttl <= TTL_MAX_S
+            assert not isinstance(lease.keys, set) or len(lease.keys) > 1, "a set for one key"
+            assert (lease.expiry < FOREVER) == self._primary
+        if self._primary:
+            self._wheel.check_invariants(now)
+        else:
+            assert self._wheel.entries == 0, "leases that would expire without a primary"
