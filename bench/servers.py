@@ -112,6 +112,9 @@ class Server:
                 sizes[name] = int(rest.split()[0]) * 1024
         return Memory(sizes["VmRSS"], sizes["RssAnon"])
 
+    def remove_data(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+
     def disk_bytes(self) -> int:
         files = (self._directory / "data").rglob("*")
         return sum(file.stat().st_size for file in files if file.is_file())
@@ -160,7 +163,7 @@ def running(contenders: Sequence[Contender], directory: Path) -> Iterator[list[S
     finally:
         for server in servers:
             server.stop()
-            shutil.rmtree(directory / server.name, ignore_errors=True)
+            server.remove_data()
 
 
 def free_port() -> int:

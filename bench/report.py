@@ -1,0 +1,210 @@
+"""What was measured, as a table for people and a Markdown page to keep.
+
+A `Figure` is one quantity for each contender, as one sample for each round. Rounds of the
+contenders alternate, so sample i of one is compared with sample i of the other, and the ratio has
+a spread of its own. "Ahead" means ahead in every round, "behind" behind in every round; all else
+is "no difference".
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from bench.servers import ETCD, TENURE, Contender
+
+RESULTS: Final = Path(__file__).resolve().parent / "results"
+AHEAD, BEHIND, EVEN = "ahead", "behind", "no difference"
+
+
+@dataclass(slots=True)
+class Figure:
+    """One quantity. `target` is what Tenure is to reach: at least or at most, as `higher` says."""
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    target: float | None = None
+    samples: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, contender: str, value: float) -> None:
+        self.samples.setdefault(contender, []).append(value)
+
+    def of(self, contender: str) -> str:
+        """Median (smallest-largest), or a dash if it was not measured."""
+        return spread(self.samples.get(contender, []))
+
+    def ratios(self) -> list[float]:
+        """Tenure / etcd for each round in which both were measured and etcd was not 0."""
+        ours, theirs = self.samples.get(TENURE, []), self.samples.get(ETCD, [])
+        return [a / b for a, b in zip(ours, theirs, strict=False) if b]
+
+    def verdict(self) -> str:
+        ratios = self.ratios()
+        if not ratios:
+            return ""
+        better = [ratio > 1 if self.higher_is_better else ratio < 1 for ratio in ratios]
+        worse = [ratio < 1 if self.higher_is_better else ratio > 1 for ratio in ratios]
+        return AHEAD if all(better) else BEHIND if all(worse) else EVEN
+
+    def goal(self) -> str:
+        """The target and whether Tenure's median reaches it; empty without a target."""
+        if self.target is None:
+            return ""
+        sign = ">=" if self.higher_is_better else "<="
+        ours = self.samples.get(TENURE)
+        if not ours:
+            return f"{sign} {number(self.target)}"
+        reached = (median(ours) >= self.target) == self.higher_is_better or (
+            median(ours) == self.target
+        )
+        return f"{sign} {number(self.target)} {'met' if reached else 'MISSED'}"
+
+
+@dataclass(slots=True)
+class Section:
+    """One benchmark: what it did, and its figures."""
+
+    title: str
+    text: str
+    figures: list[Figure] = field(default_factory=list)
+
+    def figure(
+        self, name: str, unit: str, *, higher_is_better: bool = False, target: float | None = None
+    ) -> Figure:
+        """The figure of that name and unit, made at its first use."""
+        for figure in self.figures:
+            if (figure.name, figure.unit) == (name, unit):
+                return figure
+        self.figures.append(Figure(name, unit, higher_is_better, target))
+        return self.figures[-1]
+
+
+def number(value: float) -> str:
+    """Three significant digits or all the integer ones."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return number(values[0])
+    return f"{number(median(values))} ({number(min(values))}-{number(max(values))})"
+
+
+HEAD: Final = ("figure", "unit", "tenure", "etcd", "tenure / etcd", "", "target")
+
+
+def _rows(section: Section) -> Iterable[tuple[str, ...]]:
+    for figure in section.figures:
+        ratio = spread(figure.ratios())
+        yield (
+            figure.name,
+            figure.unit,
+            figure.of(TENURE),
+            figure.of(ETCD),
+            ratio,
+            figure.verdict(),
+            figure.goal(),
+        )
+
+
+def plain(section: Section) -> str:
+    """The section as a table of padded columns."""
+    rows = [HEAD, *_rows(section)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+             for row in rows]  # fmt: skip
+    return "\n".join([f"\n{section.title}", section.text, "", *lines])
+
+
+def markdown(sections: Sequence[Section], facts: Sequence[tuple[str, str]]) -> str:
+    """The whole run as a page: the facts of the run, the tables, then wins and losses by name."""
+    lines = [f"# {facts[0][1]}", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in facts[1:]]
+    lines += ["", "Median (smallest-largest) of the rounds. How to read it: `bench/README.md`.", ""]
+    for section in sections:
+        lines += [f"## {section.title}", "", section.text, ""]
+        lines += ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
+        lines += ["| " + " | ".join(row) + " |" for row in _rows(section)]
+        lines.append("")
+    figures = [(section, figure) for section in sections for figure in section.figures]
+    lines += ["## Losses beside wins", ""]
+    for verdict in (BEHIND, EVEN, AHEAD):
+        names = [f"{f.name}, {f.unit} ({s.title})" for s, f in figures if f.verdict() == verdict]
+        lines.append(f"- Tenure is **{verdict}**: {'; '.join(names) or 'nowhere'}.")
+    missed = [f"{f.name} ({s.title})" for s, f in figures if f.goal().endswith("MISSED")]
+    lines.append(f"- Targets missed: {'; '.join(missed) or 'none'}.")
+    return "\n".join(lines) + "\n"
+
+
+def save(page: str, name: str) -> Path:
+    """Write `bench/results/DATE-NAME.md`; a second run of a day gets a number, none is replaced."""
+    RESULTS.mkdir(exist_ok=True)
+    stem = f"{datetime.now(UTC):%Y-%m-%d}-{name}"
+    path, again = RESULTS / f"{stem}.md", 2
+    while path.exists():
+        path, again = RESULTS / f"{stem}-{again}.md", again + 1
+    path.write_text(page)
+    return path
+
+
+def facts_of_run(
+    title: str, contenders: Sequence[Contender], *, command: str, seed: int, directory: Path
+) -> list[tuple[str, str]]:
+    """What somebody needs to judge the figures or to take them again."""
+    load = " ".join(f"{value:.2f}" for value in os.getloadavg())
+    facts = [
+        ("title", title),
+        ("date", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
+        ("command", f"`{command}`"),
+        ("seed", str(seed)),
+        ("machine", f"{os.cpu_count()} cores, {_cpu_model()}, {_memory_gib()} GiB of memory"),
+        ("kernel", f"{platform.system()} {platform.release()}"),
+        ("file system of the data", _file_system(directory)),
+        ("load average at the start", load),
+        ("python", platform.python_version()),
+        ("grpcio", _package("grpcio")),
+        ("rocksdict", _package("rocksdict")),
+    ]
+    return facts + [(contender.name, contender.version) for contender in contenders]
+
+
+def _package(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _memory_gib() -> str:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{total / 2**30:.0f}"
+
+
+def _file_system(directory: Path) -> str:
+    """The kind of file system that holds `directory`; memory-backed ones make fsync free."""
+    held_by, kind = "", "unknown"
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, mount, found, *_ = line.split()
+        inside = directory.resolve().is_relative_to(mount)
+        if inside and len(mount) >= len(held_by):
+            held_by, kind = mount, found
+    return f"{kind} (in memory: fsync costs nothing here)" if kind == "tmpfs" else kind
