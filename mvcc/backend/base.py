@@ -30,7 +30,10 @@ COLUMN_NAMES: Final = ("key", "lease", "meta", "alarm")  # On-disk names: never 
 
 
 class Batch(Protocol):
-    """Writes that become visible together or not at all, applied in the order given."""
+    """Writes that become visible together or not at all, applied in the order given.
+
+    It goes to the backend that made it, once, and is of no use afterwards.
+    """
 
     def put(self, column: Column, key: bytes, value: bytes) -> None: ...
 
@@ -47,18 +50,27 @@ class Batch(Protocol):
 
 
 class Backend(Protocol):
+    """Everything but `sync` belongs to one thread. Whatever fails raises a `BackendError`."""
+
     def get(self, column: Column, key: bytes) -> bytes | None: ...
 
     def scan(
         self, column: Column, start: bytes = b"", end: bytes | None = None
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs with start <= key < end in byte order, as of the call; None is no bound."""
+        """Pairs with start <= key < end in byte order, as of the call; None is no bound.
+
+        It shows every such row or raises: a row that cannot be read never looks like the end.
+        It may be left unfinished.
+        """
         ...
 
     def batch(self) -> Batch: ...
 
     def write(self, batch: Batch) -> None:
-        """Apply `batch` atomically. Readable at once, durable only after `sync`."""
+        """Apply `batch` atomically. Readable at once, durable only after `sync`.
+
+        After a failure nothing more can be written until the store is opened again.
+        """
         ...
 
     def sync(self) -> None:

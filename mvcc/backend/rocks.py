@@ -245,9 +245,11 @@ def _ours(path: Path, error: Exception) -> BackendError:
     """
     if isinstance(error, DbClosedError):
         return BackendClosedError()
+    reason = str(error)
+    if isinstance(error, OSError):
+        return BackendIOError(path, reason)
     if type(error) is not Exception:
         raise error
-    reason = str(error)
     if reason.startswith("IO error: ") and "/LOCK: " in reason:
         return BackendLockedError(path)
     if reason.startswith("Corruption: "):

@@ -1,0 +1,420 @@
+"""What is RocksDB's alone: restarts, locks, damage, full disks, and the bounds it was given."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mvcc.backend import rocks
+from mvcc.backend.base import COLUMN_NAMES, Column
+from mvcc.backend.errors import (
+    BackendClosedError,
+    BackendCorruptError,
+    BackendIOError,
+    BackendLockedError,
+    NewerFormatError,
+    StoreShortError,
+)
+from mvcc.backend.mark import Mark
+from mvcc.backend.rocks import RocksBackend
+
+VALUE = b"v" * 100
+
+# Writes one-row batches, syncs and marks each, reports, and dies without closing anything.
+WRITE_AND_DIE = """
+import os, pathlib, signal, sys
+from mvcc.backend.base import Column
+from mvcc.backend.mark import Mark
+from mvcc.backend.rocks import RocksBackend
+path, rows = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+backend = RocksBackend.open(path / "db")
+mark = Mark.open(path / "mark")
+for number in range(1, rows + 1):
+    batch = backend.batch()
+    batch.put(Column.KEY, number.to_bytes(8, "big"), b"v" * 100)
+    backend.write(batch)
+    backend.sync()
+    mark.set(number, backend.sequence())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def write_and_die(path: Path, rows: int) -> None:
+    command = [sys.executable, "-c", WRITE_AND_DIE, os.fspath(path), str(rows)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+
+
+def put(backend: RocksBackend, column: Column, number: int, value: bytes = VALUE) -> None:
+    batch = backend.batch()
+    batch.put(column, number.to_bytes(8, "big"), value)
+    backend.write(batch)
+
+
+def numbers(backend: RocksBackend) -> list[int]:
+    return [int.from_bytes(key, "big") for key, _ in backend.scan(Column.KEY)]
+
+
+def the_log(path: Path) -> Path:
+    """The one write-ahead log with something in it."""
+    (log,) = [log for log in path.glob("*.log") if log.stat().st_size]
+    return log
+
+
+def flip_a_bit(file: Path, offset: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[offset] ^= 0x10
+    file.write_bytes(content)
+
+
+@contextmanager
+def files_limited_to(size_bytes: int) -> Iterator[None]:
+    """No file of this process may grow beyond that. To a program it is as a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# --- restarts ---
+
+
+def test_rows_and_sequence_survive_a_restart(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path / "made" / "on the way")
+    put(backend, Column.KEY, 1)
+    put(backend, Column.ALARM, 2)
+    backend.close()
+    for _ in range(3):  # The second time there is nothing left to replay.
+        backend = RocksBackend.open(tmp_path / "made" / "on the way")
+        assert backend.sequence() == 2
+        assert numbers(backend) == [1]
+        assert backend.get(Column.ALARM, (2).to_bytes(8, "big")) == VALUE
+        backend.close()
+
+
+@pytest.mark.power
+def test_a_batch_survives_kill_9_in_every_column_or_in_none(tmp_path: Path) -> None:
+    script = (
+        "import os, pathlib, signal, sys, threading\n"
+        "from mvcc.backend.base import Column\n"
+        "from mvcc.backend.rocks import RocksBackend\n"
+        "backend = RocksBackend.open(pathlib.Path(sys.argv[1]))\n"
+        "number = backend.sequence() // 3\n"
+        "while True:\n"
+        "    number += 1\n"
+        "    batch = backend.batch()\n"
+        "    for column in (Column.KEY, Column.LEASE, Column.META):\n"
+        "        batch.put(column, number.to_bytes(8, 'big'), b'v' * 100)\n"
+        "    backend.write(batch)\n"
+        "    if number % 100 == 0:\n"
+        "        backend.sync()\n"
+        "        print(number, flush=True)\n"
+    )
+    command = [sys.executable, "-c", script, os.fspath(tmp_path)]
+    for _ in range(3):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            acknowledged = 0
+            for _ in range(7):
+                acknowledged = int(process.stdout.readline())
+            process.kill()
+        backend = RocksBackend.open(tmp_path)
+        found = numbers(backend)
+        assert len(found) >= acknowledged
+        assert found == list(range(1, len(found) + 1))
+        for column in (Column.LEASE, Column.META):
+            assert [int.from_bytes(key, "big") for key, _ in backend.scan(column)] == found
+        assert backend.sequence() == 3 * len(found)
+        backend.close()
+
+
+# --- the directory and its lock ---
+
+
+def test_a_second_open_in_this_process_is_refused(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    with pytest.raises(BackendLockedError) as refusal:
+        RocksBackend.open(tmp_path)
+    assert refusal.value.path == tmp_path
+    backend.close()
+
+
+def test_a_second_open_in_another_process_is_refused(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    script = (
+        "import pathlib, sys\n"
+        "from mvcc.backend.errors import BackendLockedError\n"
+        "from mvcc.backend.rocks import RocksBackend\n"
+        "try:\n"
+        "    RocksBackend.open(pathlib.Path(sys.argv[1]))\n"
+        "except BackendLockedError as refusal:\n"
+        "    print(refusal)\n"
+    )
+    command = [sys.executable, "-c", script, os.fspath(tmp_path)]
+    second = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert second.stdout == f"{tmp_path} is in use by another process\n"
+    put(backend, Column.KEY, 1)  # The first is none the worse.
+    backend.close()
+
+
+def test_a_forgotten_scan_or_batch_does_not_keep_the_directory(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    put(backend, Column.KEY, 1)
+    put(backend, Column.KEY, 2)
+    begun, untouched, batch = backend.scan(Column.KEY), backend.scan(Column.KEY), backend.batch()
+    batch.put(Column.KEY, b"a", b"1")
+    next(begun)
+    backend.close()
+    RocksBackend.open(tmp_path).close()
+    for scan in (begun, untouched):  # And what is left of them does not look like the end.
+        with pytest.raises(BackendClosedError):
+            next(scan)
+
+
+def test_a_finished_or_abandoned_scan_is_not_remembered(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    put(backend, Column.KEY, 1)
+    for _ in range(10):
+        assert len(list(backend.scan(Column.KEY))) == 1
+        next(backend.scan(Column.KEY))
+    assert len(backend._cursors) == 0
+    backend.close()
+
+
+def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BackendIOError) as refusal:
+        RocksBackend.open(tmp_path / "file")
+    assert refusal.value.path == tmp_path / "file"
+    assert "File exists" in refusal.value.reason
+
+
+def test_a_column_family_of_a_newer_version_is_refused_and_nothing_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr(rocks, "COLUMN_NAMES", (*COLUMN_NAMES, "tenant", "quota"))
+        RocksBackend.open(tmp_path).close()
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(NewerFormatError) as refusal:
+        RocksBackend.open(tmp_path)
+    assert (refusal.value.path, refusal.value.found) == (tmp_path, "column families quota, tenant")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_column_family_that_an_older_version_lacked_is_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(rocks, "COLUMN_NAMES", COLUMN_NAMES[: Column.ALARM])
+        backend = RocksBackend.open(tmp_path)
+        put(backend, Column.KEY, 1)
+        backend.close()
+    backend = RocksBackend.open(tmp_path)
+    put(backend, Column.ALARM, 1)
+    assert numbers(backend) == [1]
+    backend.close()
+
+
+@pytest.mark.parametrize("remains", ["000009.sst", "000012.log"])
+def test_data_without_its_directory_is_refused_and_not_deleted(
+    tmp_path: Path, remains: str
+) -> None:
+    """RocksDB by itself would start an empty store here, and delete the file as obsolete."""
+    (tmp_path / remains).write_bytes(b"precious")
+    with pytest.raises(BackendCorruptError) as refusal:
+        RocksBackend.open(tmp_path)
+    assert refusal.value.path == tmp_path
+    assert refusal.value.reason == f"there is {remains}, but no CURRENT file"
+    assert (tmp_path / remains).read_bytes() == b"precious"
+
+
+def test_a_key_that_is_not_bytes_is_our_bug_and_not_the_disk_s(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    with pytest.raises(KeyError, match="only support bytes"):
+        backend.get(Column.KEY, "text")  # type: ignore[arg-type]  # the point of the test
+    backend.close()
+
+
+# --- damage ---
+
+
+def test_a_torn_tail_starts_without_what_was_torn(tmp_path: Path) -> None:
+    write_and_die(tmp_path, 50)
+    log = the_log(tmp_path / "db")
+    os.truncate(log, log.stat().st_size - 1)
+    backend = RocksBackend.open(tmp_path / "db")
+    assert numbers(backend) == list(range(1, 50))
+    assert backend.sequence() == 49
+    backend.close()
+
+
+def test_a_flipped_bit_in_the_log_is_dropped_silently_and_the_mark_notices(tmp_path: Path) -> None:
+    """Recovery to a point in time takes the bit for the end of the log. Hence the mark."""
+    write_and_die(tmp_path, 50)
+    log = the_log(tmp_path / "db")
+    flip_a_bit(log, log.stat().st_size // 2)
+    backend = RocksBackend.open(tmp_path / "db")
+    left = numbers(backend)
+    assert left == list(range(1, len(left) + 1))
+    assert 20 <= len(left) <= 30
+    assert backend.sequence() == len(left)
+    mark = Mark.open(tmp_path / "mark")
+    with pytest.raises(StoreShortError) as short:
+        mark.check(recovered_revision=left[-1], recovered_sequence=backend.sequence())
+    assert short.value.acknowledged_revision == 50
+    mark.close()
+    backend.close()
+
+
+def test_an_undamaged_store_agrees_with_its_mark_after_kill_9(tmp_path: Path) -> None:
+    write_and_die(tmp_path, 50)
+    backend = RocksBackend.open(tmp_path / "db")
+    mark = Mark.open(tmp_path / "mark")
+    assert (mark.revision, mark.sequence) == (50, backend.sequence())
+    mark.check(recovered_revision=numbers(backend)[-1], recovered_sequence=backend.sequence())
+    mark.close()
+    backend.close()
+
+
+def test_a_row_that_cannot_be_read_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    for number in range(1, 2001):
+        put(backend, Column.KEY, number, number.to_bytes(8, "big") * 20)
+    backend.close()
+    RocksBackend.open(tmp_path).close()  # Replays the log into a file of its own.
+    table = max(tmp_path.glob("*.sst"), key=lambda file: file.stat().st_size)
+    flip_a_bit(table, table.stat().st_size // 2)
+    backend = RocksBackend.open(tmp_path)
+    scan = backend.scan(Column.KEY)
+    seen: list[int] = []
+    with pytest.raises(BackendCorruptError, match="block checksum mismatch"):
+        seen.extend(int.from_bytes(key, "big") for key, _ in scan)
+    assert 0 < len(seen) < 2000
+    lost = (seen[-1] + 1).to_bytes(8, "big")
+    with pytest.raises(BackendCorruptError, match="block checksum mismatch"):
+        backend.get(Column.KEY, lost)
+    with pytest.raises(BackendCorruptError, match="block checksum mismatch"):
+        list(backend.scan(Column.KEY, lost))  # Even if it is the first row that is asked for.
+    backend.close()
+
+
+def test_a_manifest_that_makes_no_sense_is_corruption(tmp_path: Path) -> None:
+    RocksBackend.open(tmp_path).close()
+    (manifest,) = tmp_path.glob("MANIFEST-*")
+    flip_a_bit(manifest, manifest.stat().st_size // 2)
+    with pytest.raises(BackendCorruptError):
+        RocksBackend.open(tmp_path)
+
+
+# --- a full disk ---
+
+
+def test_a_write_that_does_not_fit_fails_and_so_does_all_that_follows(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path / "db")
+    put(backend, Column.KEY, 1)
+    backend.sync()
+    with files_limited_to(the_log(tmp_path / "db").stat().st_size + 150):
+        put(backend, Column.KEY, 2)
+        with pytest.raises(BackendIOError, match="File too large") as failure:
+            put(backend, Column.KEY, 3)
+        assert failure.value.path == tmp_path / "db"
+    # There is room again. But the log may end in half a record, so nothing may come after it.
+    with pytest.raises(BackendIOError):
+        put(backend, Column.KEY, 4)
+    with pytest.raises(BackendIOError):
+        backend.sync()
+    assert numbers(backend) == [1, 2]
+    assert backend.sequence() == 2
+    with pytest.raises(BackendIOError):
+        backend.close()
+    # All the same it let go of the directory, and what fitted is there.
+    backend = RocksBackend.open(tmp_path / "db")
+    assert numbers(backend) == [1, 2]
+    assert backend.sequence() == 2
+    put(backend, Column.KEY, 3)
+    backend.sync()
+    backend.close()
+
+
+# --- bounds ---
+
+
+def test_rocksdb_understood_the_bounds_it_was_given(tmp_path: Path) -> None:
+    RocksBackend.open(tmp_path).close()
+    written = max(tmp_path.glob("OPTIONS-*")).read_text()
+    settings = {line.strip() for line in written.splitlines()}
+    assert settings >= {
+        "db_write_buffer_size=16777216",
+        "write_buffer_size=8388608",
+        "max_write_buffer_number=6",
+        "max_open_files=256",
+        "max_total_wal_size=67108864",
+        "recycle_log_file_num=4",
+        "max_log_file_size=1048576",
+        "keep_log_file_num=4",
+        "stats_dump_period_sec=0",
+        "wal_recovery_mode=kPointInTimeRecovery",
+        "level0_slowdown_writes_trigger=200",
+        "level0_stop_writes_trigger=400",
+        "compression=kNoCompression",
+        "bottommost_compression=kLZ4Compression",
+    }
+
+
+def test_rocksdb_s_diaries_are_bounded_in_number(tmp_path: Path) -> None:
+    for _ in range(2 * rocks.INFO_LOGS_MAX):
+        RocksBackend.open(tmp_path).close()
+    assert len(list(tmp_path.glob("LOG*"))) == rocks.INFO_LOGS_MAX
+
+
+def test_rocksdb_s_diaries_are_bounded_in_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size_bytes = 100_000  # Each begins with all of the options, some 60 KB.
+    monkeypatch.setattr(rocks, "INFO_LOG_BYTES", size_bytes)
+    monkeypatch.setattr(rocks, "WRITE_BUFFER_BYTES", 64 << 10)
+    backend = RocksBackend.open(tmp_path)
+    for number in range(1, 2001):  # A hundred flushes and more, each with its lines in the diary.
+        put(backend, Column.KEY, number, VALUE * 100)
+    backend.close()
+    diaries = list(tmp_path.glob("LOG*"))
+    assert 1 < len(diaries) <= rocks.INFO_LOGS_MAX
+    assert max(diary.stat().st_size for diary in diaries) < size_bytes + 5_000
+
+
+def test_a_column_that_is_seldom_written_does_not_keep_old_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rocks, "WRITE_BUFFER_BYTES", 512 << 10)
+    monkeypatch.setattr(rocks, "LOGS_TOTAL_BYTES", 2 << 20)
+    backend = RocksBackend.open(tmp_path)
+    put(backend, Column.ALARM, 1)  # In the very first log, and in a memtable that never fills up.
+    for number in range(1, 2001):
+        put(backend, Column.KEY, number, VALUE * 100)
+    backend.sync()
+    logs_bytes = sum(log.stat().st_size for log in tmp_path.glob("*.log"))
+    # 20 MB went through. What remains: the bound, and the logs kept for being written over.
+    assert logs_bytes < (2 << 20) + (rocks.LOGS_RECYCLED_MAX + 2) * (1 << 20)
+    assert backend.get(Column.ALARM, (1).to_bytes(8, "big")) == VALUE
+    backend.close()
+
+
+def test_a_copy_of_the_directory_is_a_store(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path / "db")
+    put(backend, Column.KEY, 1)
+    backend.close()
+    shutil.copytree(tmp_path / "db", tmp_path / "copy")
+    copy = RocksBackend.open(tmp_path / "copy")
+    assert numbers(copy) == [1]
+    copy.close()
