@@ -32,6 +32,10 @@ $(VENV)/.compat: requirements/compat.txt $(VENV)/.dev
 	$(PIP_INSTALL) -r $<
 	@touch $@
 
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	$(PIP_INSTALL) -r $<
+	@touch $@
+
 run: $(VENV)/.run  ## Serve on 127.0.0.1:2379 with the data in ./default.etcd
 	$(BIN)/python -m server $(ARGS)
 
@@ -56,7 +60,7 @@ fix: $(VENV)/.dev  ## Format, and repair what can be repaired by rule
 compat: $(VENV)/.compat  ## Drive the server with real etcd clients
 	$(BIN)/python -m pytest compat $(ARGS)
 
-bench: $(VENV)/.dev  ## Measure
+bench: $(VENV)/.bench  ## Measure beside real etcd (the load part needs Debian's nghttp2-client)
 	$(BIN)/python -m bench $(ARGS)
 
 proto: $(VENV)/.dev  ## Generate etcdpb from the .proto files

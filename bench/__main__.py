@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import grpc
+
 from bench import h2load, latency, load, memory, recovery, report, storm
+from bench.fill import BenchError
 from bench.servers import ETCD, TENURE, Contender, find_etcd, find_tenure
+from bench.wire import WireError
 
 KINDS = ("load", "storm", "recovery", "memory", "latency")
 NEED_H2LOAD = ("load", "latency")
+FAILURES = (BenchError, WireError, RuntimeError, grpc.RpcError, subprocess.SubprocessError)
 
 
 def main() -> int:
@@ -40,14 +46,22 @@ def main() -> int:
             facts.append(("h2load", h2load.version()))
         if skipped:
             facts.append(("skipped", f"{', '.join(skipped)}: {h2load.HOW_TO_INSTALL}"))
-        sections = []
+        sections, failed = [], []
         for kind in kinds:
-            sections.append(_measure(kind, contenders, options, directory))
-            print(report.plain(sections[-1]), flush=True)
+            try:
+                sections.append(_measure(kind, contenders, options, directory))
+            except FAILURES as error:
+                # The other parts still say something; the page and the exit status tell of this.
+                print(f"{kind} failed: {error}", file=sys.stderr, flush=True)
+                failed.append(kind)
+            else:
+                print(report.plain(sections[-1]), flush=True)
+    if failed:
+        facts.append(("failed", f"{', '.join(failed)}: see the output of the run"))
     if sections and options.save:
         path = report.save(report.markdown(sections, facts), options.name or options.kind)
         print(f"\nwritten: {path.relative_to(Path.cwd()) if _below_cwd(path) else path}")
-    return 1 if skipped else 0
+    return 1 if skipped or failed else 0
 
 
 def _measure(

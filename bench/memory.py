@@ -32,6 +32,7 @@ def measure(
         f"Growth from {WARM_UP_LEASES:,} leases by {leases:,}, each with a key of {KEY_BYTES} "
         f"bytes and a value of {VALUE_BYTES}; {SETTLE_S} s after the last put; {rounds} rounds.",
     )
+    target = TARGET_BYTES if leases == LEASES else None
     for turn in range(rounds):
         for contender in contenders:
             rng = random.Random(seed + turn)
@@ -43,7 +44,7 @@ def measure(
                 fill(server.port, leases, ttl_s=TTL_S, rng=rng, first=WARM_UP_LEASES)
                 time.sleep(SETTLE_S)
                 full = server.memory()
-            grown = section.figure("resident, a lease with its key", "bytes", target=TARGET_BYTES)
+            grown = section.figure("resident, a lease with its key", "bytes", target=target)
             grown.add(contender.name, (full.resident - base.resident) / leases)
             anonymous = section.figure("of it not mapped files", "bytes")
             anonymous.add(contender.name, (full.anonymous - base.anonymous) / leases)

@@ -2,8 +2,8 @@
 
 A `Figure` is one quantity for each contender, as one sample for each round. Rounds of the
 contenders alternate, so sample i of one is compared with sample i of the other, and the ratio has
-a spread of its own. "Ahead" means ahead in every round, "behind" behind in every round; all else
-is "no difference".
+a spread of its own. "Ahead" means better by the margin in every one of enough rounds, "behind" worse
+in the same way; all else is "even", which says that these rounds cannot tell.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from typing import Final
 from bench.servers import ETCD, TENURE, Contender
 
 RESULTS: Final = Path(__file__).resolve().parent / "results"
-AHEAD, BEHIND, EVEN = "ahead", "behind", "no difference"
+AHEAD, BEHIND, EVEN = "ahead", "behind", "even"
+MARGIN: Final = 0.05  # Below this, two runs of one server differ as well.
+ROUNDS_MIN: Final = 3  # With fewer, chance alone often puts one ahead in all of them.
 
 
 @dataclass(slots=True)
@@ -32,27 +34,29 @@ class Figure:
     unit: str
     higher_is_better: bool
     target: float | None = None
+    judged: bool = True  # False: it describes the run, and neither more nor less is better.
     samples: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, contender: str, value: float) -> None:
         self.samples.setdefault(contender, []).append(value)
 
     def of(self, contender: str) -> str:
-        """Median (smallest-largest), or a dash if it was not measured."""
+        """Median (smallest..largest), or a dash if it was not measured."""
         return spread(self.samples.get(contender, []))
 
     def ratios(self) -> list[float]:
-        """Tenure / etcd for each round in which both were measured and etcd was not 0."""
+        """Tenure / etcd for each round in which both were measured and above 0."""
         ours, theirs = self.samples.get(TENURE, []), self.samples.get(ETCD, [])
-        return [a / b for a, b in zip(ours, theirs, strict=False) if b]
+        return [a / b for a, b in zip(ours, theirs, strict=False) if a > 0 and b > 0]
 
     def verdict(self) -> str:
         ratios = self.ratios()
-        if not ratios:
+        if not self.judged or len(ratios) < ROUNDS_MIN:
             return ""
-        better = [ratio > 1 if self.higher_is_better else ratio < 1 for ratio in ratios]
-        worse = [ratio < 1 if self.higher_is_better else ratio > 1 for ratio in ratios]
-        return AHEAD if all(better) else BEHIND if all(worse) else EVEN
+        gains = ratios if self.higher_is_better else [1 / ratio for ratio in ratios]
+        if min(gains) >= 1 + MARGIN:
+            return AHEAD
+        return BEHIND if max(gains) <= 1 / (1 + MARGIN) else EVEN
 
     def goal(self) -> str:
         """The target and whether Tenure's median reaches it; empty without a target."""
@@ -62,8 +66,8 @@ class Figure:
         ours = self.samples.get(TENURE)
         if not ours:
             return f"{sign} {number(self.target)}"
-        reached = (median(ours) >= self.target) == self.higher_is_better or (
-            median(ours) == self.target
+        reached = (
+            median(ours) >= self.target if self.higher_is_better else median(ours) <= self.target
         )
         return f"{sign} {number(self.target)} {'met' if reached else 'MISSED'}"
 
@@ -77,13 +81,19 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
 
     def figure(
-        self, name: str, unit: str, *, higher_is_better: bool = False, target: float | None = None
+        self,
+        name: str,
+        unit: str,
+        *,
+        higher_is_better: bool = False,
+        target: float | None = None,
+        judged: bool = True,
     ) -> Figure:
         """The figure of that name and unit, made at its first use."""
         for figure in self.figures:
             if (figure.name, figure.unit) == (name, unit):
                 return figure
-        self.figures.append(Figure(name, unit, higher_is_better, target))
+        self.figures.append(Figure(name, unit, higher_is_better, target, judged))
         return self.figures[-1]
 
 
@@ -99,7 +109,7 @@ def spread(values: Sequence[float]) -> str:
         return "-"
     if len(values) == 1:
         return number(values[0])
-    return f"{number(median(values))} ({number(min(values))}-{number(max(values))})"
+    return f"{number(median(values))} ({number(min(values))}..{number(max(values))})"
 
 
 HEAD: Final = ("figure", "unit", "tenure", "etcd", "tenure / etcd", "", "target")
@@ -107,7 +117,7 @@ HEAD: Final = ("figure", "unit", "tenure", "etcd", "tenure / etcd", "", "target"
 
 def _rows(section: Section) -> Iterable[tuple[str, ...]]:
     for figure in section.figures:
-        ratio = spread(figure.ratios())
+        ratio = spread(figure.ratios()) if figure.judged else ""
         yield (
             figure.name,
             figure.unit,
@@ -132,7 +142,11 @@ def markdown(sections: Sequence[Section], facts: Sequence[tuple[str, str]]) -> s
     """The whole run as a page: the facts of the run, the tables, then wins and losses by name."""
     lines = [f"# {facts[0][1]}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in facts[1:]]
-    lines += ["", "Median (smallest-largest) of the rounds. How to read it: `bench/README.md`.", ""]
+    lines += [
+        "",
+        "Median (smallest..largest) of the rounds. How to read it: `bench/README.md`.",
+        "",
+    ]
     for section in sections:
         lines += [f"## {section.title}", "", section.text, ""]
         lines += ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
@@ -142,7 +156,7 @@ def markdown(sections: Sequence[Section], facts: Sequence[tuple[str, str]]) -> s
     lines += ["## Losses beside wins", ""]
     for verdict in (BEHIND, EVEN, AHEAD):
         names = [f"{f.name}, {f.unit} ({s.title})" for s, f in figures if f.verdict() == verdict]
-        lines.append(f"- Tenure is **{verdict}**: {'; '.join(names) or 'nowhere'}.")
+        lines.append(f"- **{verdict.capitalize()}**: {'; '.join(names) or 'nowhere'}.")
     missed = [f"{f.name} ({s.title})" for s, f in figures if f.goal().endswith("MISSED")]
     lines.append(f"- Targets missed: {'; '.join(missed) or 'none'}.")
     return "\n".join(lines) + "\n"
