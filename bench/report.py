@@ -2,7 +2,7 @@
 
 A `Figure` is one quantity for each contender, as one sample for each round. Rounds of the
 contenders alternate, so sample i of one is compared with sample i of the other, and the ratio has
-a spread of its own. "Ahead" means better by the margin in every one of enough rounds, "behind" worse
+a spread of its own. "Ahead" means better by the margin in each of enough rounds, "behind" worse
 in the same way; all else is "even", which says that these rounds cannot tell.
 """
 
