@@ -191,7 +191,7 @@ class Config:
     )
 
     log_level: str = option(
-        "info", STRING, "Logging", "Least severe level that is logged: " + ", ".join(LOG_LEVELS)
+        "info", STRING, "Logging", f"Least severe level that is logged: {', '.join(LOG_LEVELS)}."
     )
     log_format: str = option("json", STRING, "Logging", "json or console.")
     log_outputs: tuple[str, ...] = option(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from server.config import Config, ConfigError
-from server.urls import URL, format_urls, parse_urls
+from server.urls import URL, format_urls
 
 _ID_BYTES: Final = 8  # An id is the head of a SHA-1, big-endian.
 
@@ -92,25 +92,21 @@ def _parse_initial_cluster(config: Config) -> dict[str, tuple[URL, ...]]:
     texts: dict[str, list[str]] = {}
     for pair in config.initial_cluster.split(","):
         name, _, url = pair.strip().partition("=")
-        if not url:
-            raise ConfigError(f'--initial-cluster: empty URL given for "{name}"')
         texts.setdefault(name, []).append(url)
     try:
-        return {name: parse_urls(",".join(urls)) for name, urls in texts.items()}
+        return {name: tuple(map(URL.parse, urls)) for name, urls in texts.items()}
     except ValueError as error:
-        raise ConfigError(f"--initial-cluster: {error}") from error
+        raise ConfigError(f"error setting up initial cluster: {error}") from error
 
 
 def _check_peer_urls_agree(config: Config, named: tuple[URL, ...]) -> None:
     """The two flags that give this member's peer URLs must give the same ones.
 
-    etcd looks names up before it compares; here `localhost` is the one name that is known.
+    They are compared as texts; etcd also takes a name for the address it is looked up to.
     """
     advertised = config.initial_advertise_peer_urls
     if not advertised:
         raise ConfigError("--initial-advertise-peer-urls must name at least one URL")
-    if {_resolved(url) for url in named} == {_resolved(url) for url in advertised}:
-        return
     missing = sorted({url.text for url in named} - {url.text for url in advertised})
     if missing:
         pairs = ",".join(f"{config.name}={text}" for text in missing)
@@ -119,13 +115,9 @@ def _check_peer_urls_agree(config: Config, named: tuple[URL, ...]) -> None:
             f" --initial-advertise-peer-urls={format_urls(advertised)}"
         )
     missing = sorted({url.text for url in advertised} - {url.text for url in named})
-    pairs = ",".join(f"{config.name}={url}" for url in named)
-    raise ConfigError(
-        f"--initial-advertise-peer-urls has {','.join(missing)}"
-        f" but missing from --initial-cluster={pairs}"
-    )
-
-
-def _resolved(url: URL) -> tuple[str, str, int, str]:
-    host = "127.0.0.1" if url.host == "localhost" else url.host
-    return url.scheme, host, url.port, url.path
+    if missing:
+        pairs = ",".join(f"{config.name}={url}" for url in named)
+        raise ConfigError(
+            f"--initial-advertise-peer-urls has {','.join(missing)}"
+            f" but missing from --initial-cluster={pairs}"
+        )

@@ -1,0 +1,266 @@
+"""Who watches which keys, and from which revision each still has to hear.
+
+A watcher is *synced* or *behind*. Invariant: every watcher has been offered all of its events
+below `next_revision`, and none from there on; a synced watcher's `next_revision` is at most
+`published` + 1, with no event of its own in between.
+
+  synced   `publish` offers it each revision's events as they become durable: one response per
+           revision, never split. When its sink takes no more it falls behind, at that revision.
+  behind   the sink's owner calls `catch_up`, which reads the next events from history. Once it
+           has reached the published revision the watcher is synced again, in the same call: no
+           event can come between.
+
+So a slow reader costs memory for no more than its sink holds, and never loses, repeats or
+reorders an event. If what it still has to hear is compacted first, it is told so, once.
+
+Exact keys are found through a dict; ranges are walked, one test for each distinct range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple, Protocol
+
+from etcdpb.kv_pb2 import KeyValue
+from mvcc.backend.base import Column
+from mvcc.entry import Entry, Version
+from mvcc.keyrange import KeyRange
+from mvcc.record import Change, event_field, frame, tombstone_event
+from mvcc.revision import decode, encode
+from mvcc.store import Store
+
+CATCH_UP_REVISIONS_MAX: Final = 1000  # In a response: etcd's watchBatchMaxRevs.
+CATCH_UP_ROWS_MAX: Final = 2000  # Rows read in a step before others get a turn.
+
+
+class Sink(Protocol):
+    """Where a watcher's events go."""
+
+    def offer(self, watcher: Watcher, revision: int, events: list[bytes]) -> bool:
+        """Take one revision's events, or return False and take nothing."""
+        ...
+
+
+class Watcher:
+    """One watch. Mutated only by the hub."""
+
+    __slots__ = (
+        "id",
+        "is_compacted",
+        "is_synced",
+        "keys",
+        "next_revision",
+        "no_delete",
+        "no_put",
+        "prev_kv",
+        "sink",
+        "start_revision",
+    )
+
+    def __init__(
+        self,
+        id: int,
+        keys: KeyRange,
+        sink: Sink,
+        *,
+        start_revision: int,
+        no_put: bool = False,
+        no_delete: bool = False,
+        prev_kv: bool = False,
+    ) -> None:
+        self.id = id
+        self.keys = keys
+        self.sink = sink
+        self.start_revision = start_revision  # 0: from now on.
+        self.next_revision = start_revision
+        self.no_put = no_put
+        self.no_delete = no_delete
+        self.prev_kv = prev_kv
+        self.is_synced = False
+        self.is_compacted = False  # It was told; it hears nothing more.
+
+
+class Caught(NamedTuple):
+    """One step of catching up. Exactly one of three: events, a compaction, or nothing yet."""
+
+    events: list[bytes]
+    compact_revision: int  # Above 0: what the watcher needed next is compacted.
+
+
+class WatchHub:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._exact: dict[bytes, dict[Watcher, None]] = {}  # Dicts: ordered sets.
+        self._ranges: dict[KeyRange, dict[Watcher, None]] = {}
+        self._watchers: dict[Watcher, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._watchers)
+
+    @property
+    def behind_count(self) -> int:
+        return sum(not watcher.is_synced for watcher in self._watchers)
+
+    def add(self, watcher: Watcher) -> None:
+        """Register. It is synced at once unless it asks for a revision that is published."""
+        self._watchers[watcher] = None
+        if watcher.start_revision == 0:
+            watcher.next_revision = self._store.published + 1
+        if watcher.next_revision > self._store.published:
+            self._sync(watcher)
+
+    def remove(self, watcher: Watcher) -> None:
+        del self._watchers[watcher]
+        self._unsync(watcher)
+
+    def progress_revision(self, watchers: Iterable[Watcher]) -> int | None:
+        """A revision up to which all `watchers` have been offered everything, if there is one.
+
+        None while one of them is behind, or waits for a revision that has not happened
+        (etcd 3.5.8 and 3.5.22: no progress is reported then).
+        """
+        published = self._store.published
+        for watcher in watchers:
+            if not watcher.is_synced or watcher.start_revision > published:
+                return None
+        return published
+
+    def publish(self, transactions: list[tuple[int, list[Change]]]) -> None:
+        """Offer what became durable to all synced watchers, one revision after the other."""
+        if not self._exact and not self._ranges:
+            return
+        for revision, changes in transactions:
+            wanted: dict[Watcher, list[bytes]] = {}
+            for change in changes:
+                for watcher in self._watchers_of(change.key):
+                    if change.is_delete:
+                        if watcher.no_delete:
+                            continue
+                    elif watcher.no_put:
+                        continue
+                    wanted.setdefault(watcher, []).append(change.field(prev_kv=watcher.prev_kv))
+            for watcher, events in wanted.items():
+                if revision < watcher.next_revision:
+                    continue  # It waits for a later revision.
+                if watcher.sink.offer(watcher, revision, events):
+                    watcher.next_revision = revision + 1
+                else:
+                    self._unsync(watcher)
+                    watcher.next_revision = revision
+
+    def catch_up(self, watcher: Watcher) -> Caught:
+        """Read the next events of a watcher that is behind: some, none yet, or it is synced.
+
+        Bounded by `CATCH_UP_REVISIONS_MAX` and `CATCH_UP_ROWS_MAX`, but a revision is never
+        split. Whatever it returns the caller must send: it is not offered again.
+        """
+        assert not watcher.is_synced
+        store = self._store
+        if watcher.next_revision < store.compact_revision:
+            watcher.is_compacted = True
+            return Caught([], store.compact_revision)
+        if watcher.keys.is_single:
+            events = self._history_of_key(watcher)
+        else:
+            events = self._history_of_range(watcher)
+        if watcher.next_revision > store.published:
+            self._sync(watcher)
+        return Caught(events, 0)
+
+    def _history_of_key(self, watcher: Watcher) -> list[bytes]:
+        """Events of one key, by the index alone."""
+        store = self._store
+        key = watcher.keys.start
+        entry = store.index.entries.get(key)
+        events: list[bytes] = []
+        revisions, last = 0, 0
+        if entry is not None:
+            for version in entry.since(watcher.next_revision, store.published):
+                if version.main != last:
+                    if revisions == CATCH_UP_REVISIONS_MAX:
+                        watcher.next_revision = last + 1
+                        return events
+                    revisions, last = revisions + 1, version.main
+                value = b"" if version.is_tombstone else store.read_row(version)
+                self._append(events, watcher, key, entry, version, value)
+        watcher.next_revision = store.published + 1
+        return events
+
+    def _history_of_range(self, watcher: Watcher) -> list[bytes]:
+        """Events of a range, by walking all rows from the watcher's next revision."""
+        store = self._store
+        entries = store.index.entries
+        events: list[bytes] = []
+        revisions, matched, last, rows = 0, 0, 0, 0
+        begin, end = encode(watcher.next_revision, 0), encode(store.published + 1, 0)
+        for row_key, value in store.backend.scan(Column.KEY, begin, end):
+            version = Version(*decode(row_key))
+            if version.main != last:
+                if rows >= CATCH_UP_ROWS_MAX or revisions == CATCH_UP_REVISIONS_MAX:
+                    watcher.next_revision = version.main
+                    return events
+                last = version.main
+            rows += 1
+            key = KeyValue.FromString(value).key
+            if key not in watcher.keys:
+                continue
+            if version.main != matched:
+                matched, revisions = version.main, revisions + 1
+            self._append(events, watcher, key, entries[key], version, value)
+        watcher.next_revision = store.published + 1
+        return events
+
+    def _append(
+        self,
+        events: list[bytes],
+        watcher: Watcher,
+        key: bytes,
+        entry: Entry,
+        version: Version,
+        value: bytes,
+    ) -> None:
+        if watcher.no_delete if version.is_tombstone else watcher.no_put:
+            return
+        event = tombstone_event(key, version.main) if version.is_tombstone else frame(value)
+        before = None
+        if watcher.prev_kv and version.main - 1 >= self._store.compact_revision:
+            before = self._store.frame_as_of(entry, version.main - 1)
+        events.append(event_field(event, before))
+
+    def _watchers_of(self, key: bytes) -> Iterable[Watcher]:
+        exact = self._exact.get(key)
+        if exact is not None:
+            yield from exact
+        for keys, watchers in self._ranges.items():
+            if key in keys:
+                yield from watchers
+
+    def _sync(self, watcher: Watcher) -> None:
+        watcher.is_synced = True
+        if watcher.keys.is_single:
+            self._exact.setdefault(watcher.keys.start, {})[watcher] = None
+        else:
+            self._ranges.setdefault(watcher.keys, {})[watcher] = None
+
+    def _unsync(self, watcher: Watcher) -> None:
+        if not watcher.is_synced:
+            return
+        watcher.is_synced = False
+        if watcher.keys.is_single:
+            group = self._exact[watcher.keys.start]
+            del group[watcher]
+            if not group:
+                del self._exact[watcher.keys.start]
+        else:
+            group = self._ranges[watcher.keys]
+            del group[watcher]
+            if not group:
+                del self._ranges[watcher.keys]
+
+    def check_invariants(self) -> None:
+        """Assert what the module docstring promises. O(n); for tests."""
+        indexed = {w for group in self._exact.values() for w in group}
+        indexed |= {w for group in self._ranges.values() for w in group}
+        assert indexed == {w for w in self._watchers if w.is_synced}
+        assert all(self._exact.values())
+        assert all(self._ranges.values())

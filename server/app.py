@@ -1,0 +1,318 @@
+"""Builds every object, starts them in order, and takes them down in the reverse.
+
+This is the one place where the parts meet: nothing else constructs a store, a lessor or an
+engine for a running server, and no part is changed after it was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from etcdpb import rpc_pb2
+from mvcc.backend.base import Backend
+from mvcc.backend.errors import BackendError
+from mvcc.backend.mark import Mark
+from mvcc.backend.memory import MemoryBackend
+from mvcc.backend.rocks import RocksBackend
+from mvcc.watch import WatchHub
+from server.clock import Clock, SystemClock
+from server.config import Config, StartError
+from server.datadir import DataDir, Lock
+from server.engine import Engine
+from server.expiry import Expirer
+from server.flusher import Flusher, InlineFlusher, ThreadFlusher
+from server.header import Headers
+from server.identity import bootstrap_identity
+from server.lease_ids import LeaseIDs
+from server.log import fields
+from server.quota import Quota
+from server.recovery import Recovered, recover
+from server.services.cluster import ClusterService
+from server.services.kv import KVService
+from server.services.lease import LeaseService
+from server.services.maintenance import MaintenanceService
+from server.services.watch import WatchService
+from server.sweeper import Sweeper
+from server.transport.dispatch import MethodTable
+from server.transport.grpcio import OVERHEAD_BYTES, GrpcioServer, address_of
+from server.version import CLUSTER_VERSION, ETCD_VERSION, TENURE_VERSION
+
+logger = logging.getLogger(__name__)
+
+DRAIN_GRACE_S: Final = 2.0  # For calls under way when the server is told to end.
+GC_THRESHOLDS: Final = (50_000, 50, 100)  # A full collection walks every key; make it rare.
+FATAL_EXIT: Final = 1
+_LISTENING: Final = "ready to serve client requests"  # Waited for by etcd's own test harness.
+
+
+@dataclass(slots=True)
+class Core:
+    """Everything behind the transport, wired; the tasks are not yet running."""
+
+    recovered: Recovered
+    engine: Engine
+    hub: WatchHub
+    expirer: Expirer
+    sweeper: Sweeper
+    flusher: Flusher
+    methods: MethodTable
+
+    async def serve(self) -> None:
+        """Expire and sweep until cancelled; ends with the error if one of the two does."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.expirer.run())
+            tasks.create_task(self.sweeper.run())
+
+
+def build_core(
+    config: Config,
+    recovered: Recovered,
+    flusher: Flusher,
+    clock: Clock,
+    *,
+    mark: Mark | None,
+    unix_ms: int,
+    on_fatal: Callable[[BaseException], None],
+) -> Core:
+    state, identity = recovered.state, recovered.identity
+    backend = state.store.backend
+    hub = WatchHub(state.store)
+    engine = Engine(state, backend, hub, flusher, clock, acknowledged=mark, on_fatal=on_fatal)
+    headers = Headers(identity.cluster_id, identity.member_id, recovered.term)
+    quota = Quota(engine, state, identity.member_id, config.quota_bytes)
+    sweeper = Sweeper(engine, state.compactor, clock)
+    lease_ids = LeaseIDs(identity.member_id, unix_ms)
+    methods = MethodTable()
+    services = rpc_pb2.DESCRIPTOR.services_by_name
+    methods.add(
+        services["KV"],
+        KVService(
+            engine,
+            state,
+            headers,
+            quota,
+            sweeper,
+            max_txn_ops=config.max_txn_ops,
+            max_request_bytes=config.max_request_bytes,
+        ),
+    )
+    methods.add(
+        services["Watch"],
+        WatchService(
+            engine,
+            state.store,
+            hub,
+            headers,
+            clock,
+            progress_interval_s=config.progress_interval_s,
+            max_response_bytes=config.max_request_bytes + OVERHEAD_BYTES,
+        ),
+    )
+    methods.add(services["Lease"], LeaseService(engine, state, headers, quota, lease_ids))
+    methods.add(
+        services["Cluster"],
+        ClusterService(
+            headers,
+            name=config.name,
+            peer_urls=[url.text for url in config.initial_advertise_peer_urls],
+            client_urls=[url.text for url in config.advertise_client_urls],
+        ),
+    )
+    methods.add(services["Maintenance"], MaintenanceService(engine, state, backend, headers, quota))
+    expirer = Expirer(engine, state.lessor, clock, revoke_rate=config.lease_revoke_rate)
+    return Core(recovered, engine, hub, expirer, sweeper, flusher, methods)
+
+
+def run(config: Config) -> int:
+    """Serve until a signal; returns its negative number.
+
+    Raises:
+        StartError: the server cannot start with these settings, or on this data.
+    """
+    return asyncio.run(_run(config))
+
+
+async def _run(config: Config) -> int:
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[int] = loop.create_future()
+
+    def on_signal(number: int) -> None:
+        if not told.done():
+            told.set_result(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    server = asyncio.ensure_future(_Server(config, SystemClock()).serve(told))
+    await asyncio.wait((server, told), return_when=asyncio.FIRST_COMPLETED)
+    if not server.done():
+        logger.info(
+            "received signal; shutting down", extra=fields(signal=signal.Signals(await told).name)
+        )
+    await server
+    return -told.result()
+
+
+class _Server:
+    """One run of the process, from the data directory to the last file closed."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._lock: Lock | None = None
+        self._mark: Mark | None = None
+        self._backend: Backend | None = None
+
+    async def serve(self, told: asyncio.Future[int]) -> None:
+        """Returns once `told` is done and everything is closed.
+
+        Raises:
+            StartError
+        """
+        try:
+            if not await self._open(told):
+                return
+            await self._serve(told)
+        finally:
+            if self._backend is not None:
+                self._backend.close()
+            if self._mark is not None:
+                self._mark.close()
+            if self._lock is not None:
+                self._lock.release()
+
+    async def _open(self, told: asyncio.Future[int]) -> bool:
+        """Lock the data directory and open what is in it; False if told to end meanwhile."""
+        if self._config.ephemeral:
+            self._backend = MemoryBackend()
+            return True
+        directory = DataDir.prepare(self._config.data_dir)
+        locking = asyncio.ensure_future(directory.lock(self._clock, directory.remark_on_wait))
+        await asyncio.wait((locking, told), return_when=asyncio.FIRST_COMPLETED)
+        if not locking.done():
+            locking.cancel()
+            return False
+        self._lock = await locking
+        try:
+            if not directory.is_new and not directory.mark.exists():
+                logger.warning(
+                    "the mark of what was acknowledged is missing; cannot tell if data was lost",
+                    extra=fields(path=str(directory.mark)),
+                )
+            self._mark = Mark.open(directory.mark)
+            self._backend = RocksBackend.open(directory.store)
+        except (BackendError, OSError) as error:
+            raise StartError(str(error)) from error
+        return True
+
+    async def _serve(self, told: asyncio.Future[int]) -> None:
+        config, backend = self._config, self._backend
+        assert backend is not None
+        began = self._clock.now()
+        recovered = recover(
+            backend,
+            lambda: bootstrap_identity(config),
+            ttl_min=config.lease_ttl_min,
+            revoke_rate=config.lease_revoke_rate,
+            mark=self._mark,
+        )
+        state = recovered.state
+        flusher: Flusher
+        if config.ephemeral or config.unsafe_no_fsync:
+            flusher = InlineFlusher()
+        else:
+            flusher = ThreadFlusher(backend, asyncio.get_running_loop())
+        core = build_core(
+            config,
+            recovered,
+            flusher,
+            self._clock,
+            mark=self._mark,
+            unix_ms=time.time_ns() // 1_000_000,
+            on_fatal=die,
+        )
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        state.lessor.promote(0, now=self._clock.now())
+        logger.info(
+            "recovered",
+            extra=fields(
+                revision=state.store.current,
+                keys=len(state.store.index),
+                leases=len(state.lessor),
+                took_s=round(self._clock.now() - began, 3),
+            ),
+        )
+        transport = await self._listen(core)
+        background = asyncio.ensure_future(core.serve())
+        background.add_done_callback(_die_of_bug)
+        self._announce(recovered)
+        await told
+        # Nothing expires and nobody is renewed from here on: those leases are the next start's.
+        state.lessor.demote()
+        await transport.stop(DRAIN_GRACE_S)
+        background.cancel()
+        await core.engine.drained()
+        flusher.stop()
+        logger.info("closed", extra=fields(revision=state.store.published))
+
+    async def _listen(self, core: Core) -> GrpcioServer:
+        config = self._config
+        transport = GrpcioServer(
+            core.methods,
+            max_request_bytes=config.max_request_bytes,
+            max_concurrent_streams=config.max_concurrent_streams,
+            keepalive_min_time_s=config.grpc_keepalive_min_time_s,
+            keepalive_interval_s=config.grpc_keepalive_interval_s,
+            keepalive_timeout_s=config.grpc_keepalive_timeout_s,
+        )
+        for url in config.listen_client_urls:
+            address = f"unix:{url.path}" if url.is_unix else address_of(url.host, url.port)
+            try:
+                transport.listen(address)
+            except RuntimeError as error:
+                raise StartError(f"listen {url}: {error}") from error
+        await transport.start()
+        return transport
+
+    def _announce(self, recovered: Recovered) -> None:
+        identity = recovered.identity
+        logger.info(
+            "serving as",
+            extra=fields(
+                etcd_version=ETCD_VERSION,
+                cluster_version=CLUSTER_VERSION,
+                tenure_version=TENURE_VERSION,
+                member_id=f"{identity.member_id:x}",
+                cluster_id=f"{identity.cluster_id:x}",
+                term=recovered.term,
+            ),
+        )
+        logger.info(_LISTENING)
+        for url in self._config.listen_client_urls:
+            logger.info(
+                "serving client traffic insecurely; this is strongly discouraged!",
+                extra=fields(address=str(url)),
+            )
+
+
+def die(error: BaseException) -> None:
+    """Memory and disk disagree, or may: say so and stop before anything more is answered."""
+    logger.critical(
+        "cannot go on; stopping at once", extra=fields(error=str(error)), exc_info=error
+    )
+    logging.shutdown()
+    os._exit(FATAL_EXIT)
+
+
+def _die_of_bug(task: asyncio.Future[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        die(error)

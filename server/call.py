@@ -1,0 +1,40 @@
+"""What a service sees of a transport: a call to answer, or a stream to talk on.
+
+Messages are protobuf bytes on both sides; a transport never looks into them. A unary service
+method is `handle(message, call)`. It returns the reply, or returns None and later calls
+`call.reply` or `call.fail`, exactly once; so a call that waits for the disk costs no task.
+Where waiting is the nature of the call (watch, keep-alive) the method is a coroutine that is
+given a `Stream`. Refusals are raised, or passed to `fail`, as the errors `server.status` knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+
+class Call(Protocol):
+    """A unary call that waits for its answer. The caller may be gone; answering is harmless."""
+
+    def reply(self, message: bytes) -> None: ...
+
+    def fail(self, error: Exception) -> None: ...
+
+
+class Stream(Protocol):
+    """One call with messages in both directions, in order."""
+
+    async def receive(self) -> bytes | None:
+        """The next message, or None once the client has half-closed."""
+        ...
+
+    async def send(self, message: bytes) -> None:
+        """Send `message`; returns when the transport has room for more.
+
+        One coroutine at a time may send.
+        """
+        ...
+
+
+Unary = Callable[[bytes, Call], bytes | None]
+Streaming = Callable[[Stream], Awaitable[None]]

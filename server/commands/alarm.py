@@ -1,0 +1,37 @@
+"""Raising and ending alarms."""
+
+from __future__ import annotations
+
+from etcdpb.rpc_pb2 import AlarmMember
+from server.commands.base import State, WritesOnly
+
+
+class ActivateAlarm(WritesOnly):
+    __slots__ = ("_alarm", "_member_id")
+
+    def __init__(self, member_id: int, alarm: int) -> None:
+        self._member_id = member_id
+        self._alarm = alarm
+
+    def check(self, state: State) -> None: ...
+
+    def apply(self, state: State) -> list[AlarmMember]:
+        assert state.store.batch is not None
+        return [state.alarms.activate(self._member_id, self._alarm, state.store.batch)]
+
+
+class DeactivateAlarm(WritesOnly):
+    """The result is empty if there was no such alarm."""
+
+    __slots__ = ("_alarm", "_member_id")
+
+    def __init__(self, member_id: int, alarm: int) -> None:
+        self._member_id = member_id
+        self._alarm = alarm
+
+    def check(self, state: State) -> None: ...
+
+    def apply(self, state: State) -> list[AlarmMember]:
+        assert state.store.batch is not None
+        ended = state.alarms.deactivate(self._member_id, self._alarm, state.store.batch)
+        return [ended] if ended is not None else []

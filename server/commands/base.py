@@ -1,0 +1,82 @@
+"""What a command is, and all that it may change.
+
+A command is checked and applied by the engine, on the loop, without a pause between the two.
+`check` may refuse and changes nothing; `apply` may not fail: by then the change is half made,
+and the engine stops the process rather than go on from a state that is on no disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from etcdpb.rpc_pb2 import AlarmType
+from lease.lessor import Lease, LeaseID, Lessor
+from mvcc.compaction import Compactor
+from mvcc.record import Change
+from mvcc.store import Store
+from server.alarms import Alarms
+from server.status import CorruptAlarmError, NoSpaceError
+
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+@dataclass(slots=True)
+class State:
+    """Everything a command may read and change, and the instant of its group."""
+
+    store: Store
+    lessor: Lessor
+    compactor: Compactor
+    alarms: Alarms
+    now: float = 0.0  # Clock seconds when the group was begun.
+    horizon: float = 0.0  # Leases whose expiry is later are not due, whatever `now` says.
+    unsettled: set[LeaseID] = field(default_factory=set)  # Granted or revoked in this group.
+    granted: list[Lease] = field(default_factory=list)  # Granted in this group.
+
+    def refuse_writes_under_alarm(self, *, needs_space: bool) -> None:
+        """Raise what the alarms say to a write.
+
+        Raises:
+            CorruptAlarmError: nothing may be written.
+            NoSpaceError: `needs_space` and there is none.
+        """
+        if self.alarms.is_raised(AlarmType.CORRUPT):
+            raise CorruptAlarmError
+        if needs_space and self.alarms.is_raised(AlarmType.NOSPACE):
+            raise NoSpaceError
+
+    def follow(self, changes: Iterable[Change]) -> None:
+        """Tell the lessor which keys have come to a lease and which have left one."""
+        for change in changes:
+            if change.lease != change.old_lease:
+                if change.lease:
+                    self.lessor.attach(LeaseID(change.lease), (change.key,))
+                else:
+                    self.lessor.detach(LeaseID(change.old_lease), (change.key,))
+
+
+class Command(Protocol[ResultT_co]):
+    @property
+    def reads_disk(self) -> bool:
+        """Whether it reads rows, and so must come first in its group: none may be unwritten."""
+        ...
+
+    def check(self, state: State) -> None:
+        """Raise what `server.status` knows if the command must be refused. Changes nothing."""
+        ...
+
+    def apply(self, state: State) -> ResultT_co:
+        """Change memory and the store's open batch alike. Must not fail."""
+        ...
+
+
+class WritesOnly:
+    """A command that needs no row from disk: nearly all of them."""
+
+    __slots__ = ()
+
+    @property
+    def reads_disk(self) -> bool:
+        return False

@@ -1,0 +1,121 @@
+"""Put, DeleteRange and Compact, as etcd's server/etcdserver/txn applies them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from etcdpb.rpc_pb2 import DeleteRangeRequest, PutRequest
+from lease.lessor import LeaseID
+from mvcc.errors import KeyNotFoundError
+from mvcc.keyrange import KeyRange
+from mvcc.record import parse
+from mvcc.txn import WriteTxn
+from server.commands.base import State, WritesOnly
+
+
+class PutResult(NamedTuple):
+    revision: int
+    prev: bytes | None  # Frame of the version before, if it was asked for and existed.
+
+
+class DeleteResult(NamedTuple):
+    revision: int
+    deleted: int
+    prevs: list[bytes]  # Frames of what was deleted, if asked for, in key order.
+
+
+def check_put(state: State, request: PutRequest) -> None:
+    """Raise what stands against a put: its lease, then the key it wants to keep things of.
+
+    Raises:
+        LeaseNotFoundError, KeyNotFoundError
+    """
+    if request.lease:
+        state.lessor.lookup(LeaseID(request.lease))
+    if (request.ignore_value or request.ignore_lease) and not state.store.index.live(request.key):
+        raise KeyNotFoundError(request.key)
+
+
+def apply_put(txn: WriteTxn, state: State, request: PutRequest) -> bytes | None:
+    """Put within `txn`; returns the frame of the version before if it is asked for."""
+    key, value, lease = request.key, request.value, request.lease
+    entry = state.store.index.live(key)
+    prev = entry.frame if entry is not None else None
+    if request.ignore_value:
+        assert prev is not None
+        value = parse(prev).value
+    if request.ignore_lease:
+        assert entry is not None
+        lease = entry.lease
+    txn.put(key, value, lease)
+    return prev if request.prev_kv else None
+
+
+def apply_delete(txn: WriteTxn, request: DeleteRangeRequest) -> DeleteResult:
+    prevs = txn.delete_keys(KeyRange.from_wire(request.key, request.range_end))
+    return DeleteResult(txn.revision, len(prevs), prevs if request.prev_kv else [])
+
+
+class Put(WritesOnly):
+    __slots__ = ("_request",)
+
+    def __init__(self, request: PutRequest) -> None:
+        self._request = request
+
+    def check(self, state: State) -> None:
+        state.refuse_writes_under_alarm(needs_space=True)
+        check_put(state, self._request)
+
+    def apply(self, state: State) -> PutResult:
+        txn = state.store.write_txn()
+        prev = apply_put(txn, state, self._request)
+        txn.end()
+        state.follow(txn.changes)
+        return PutResult(txn.main, prev)
+
+
+class DeleteRange(WritesOnly):
+    __slots__ = ("_request",)
+
+    def __init__(self, request: DeleteRangeRequest) -> None:
+        self._request = request
+
+    def check(self, state: State) -> None:
+        state.refuse_writes_under_alarm(needs_space=False)
+
+    def apply(self, state: State) -> DeleteResult:
+        txn = state.store.write_txn()
+        result = apply_delete(txn, self._request)
+        txn.end()
+        state.follow(txn.changes)
+        return result
+
+
+class Compact(WritesOnly):
+    """Refuse reads below a revision from now on. The rows go later, by `CompactionStep`."""
+
+    __slots__ = ("_revision",)
+
+    def __init__(self, revision: int) -> None:
+        self._revision = revision
+
+    def check(self, state: State) -> None:
+        state.refuse_writes_under_alarm(needs_space=False)
+        state.compactor.check(self._revision)
+
+    def apply(self, state: State) -> int:
+        """Returns the store's current revision, which compaction does not move."""
+        state.compactor.schedule(self._revision)
+        return state.store.current
+
+
+class CompactionStep:
+    """Remove some of what is compacted; the result is whether all of it is gone."""
+
+    __slots__ = ()
+    reads_disk = True
+
+    def check(self, state: State) -> None: ...
+
+    def apply(self, state: State) -> bool:
+        return state.compactor.step() if state.compactor.is_sweeping else True

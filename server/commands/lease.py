@@ -1,0 +1,107 @@
+"""GrantLease, RevokeLease and the expiry of what is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from lease.errors import LeaseNotFoundError, NotPrimaryError
+from lease.lessor import Lease, LeaseID
+from server.commands.base import State, WritesOnly
+
+SLICE_S: Final = 0.005  # Loop time that the revokes of one group may take.
+SLICE_LEASES_MAX: Final = 1000  # And how many they may be, where the clock does not move.
+_CHUNK_LEASES: Final = 16  # Revoked between two looks at the clock.
+
+
+class GrantLease(WritesOnly):
+    __slots__ = ("_lease_id", "_ttl")
+
+    def __init__(self, lease_id: LeaseID, ttl: int) -> None:
+        self._lease_id = lease_id
+        self._ttl = ttl
+
+    def check(self, state: State) -> None:
+        state.refuse_writes_under_alarm(needs_space=True)
+        state.lessor.check_grant(self._lease_id, self._ttl)
+
+    def apply(self, state: State) -> Lease:
+        lease = state.lessor.grant(self._lease_id, self._ttl, now=state.now)
+        state.unsettled.add(lease.id)
+        state.granted.append(lease)
+        return lease
+
+
+class RevokeLease(WritesOnly):
+    """The result is the store's revision afterwards: one more, if the lease had keys."""
+
+    __slots__ = ("_lease_id",)
+
+    def __init__(self, lease_id: LeaseID) -> None:
+        self._lease_id = lease_id
+
+    def check(self, state: State) -> None:
+        state.refuse_writes_under_alarm(needs_space=False)
+        state.lessor.lookup(self._lease_id)
+
+    def apply(self, state: State) -> int:
+        state.lessor.revoke(self._lease_id)
+        state.unsettled.add(self._lease_id)
+        return state.store.current
+
+
+class ExpireLease(WritesOnly):
+    """Revoke one lease if it is due: a keepalive that came too late asks for it.
+
+    The result is whether the lease is gone, now or before.
+    """
+
+    __slots__ = ("_lease_id",)
+
+    def __init__(self, lease_id: LeaseID) -> None:
+        self._lease_id = lease_id
+
+    def check(self, state: State) -> None:
+        if not state.lessor.primary:
+            raise NotPrimaryError
+
+    def apply(self, state: State) -> bool:
+        try:
+            lease = state.lessor.lookup(self._lease_id)
+        except LeaseNotFoundError:
+            return True
+        if not state.lessor.is_due(lease, state.horizon):
+            return False
+        state.lessor.revoke(self._lease_id)
+        state.unsettled.add(self._lease_id)
+        return True
+
+
+class ExpireDue(WritesOnly):
+    """Revoke what is due, soonest first, each at a revision of its own, for one slice of time.
+
+    The result is the revoked leases' ids with the lateness of each in seconds. A lease that the
+    slice has no time for stays due, and so does one whose group never reaches the disk.
+    """
+
+    __slots__ = ("_clock", "_limit")
+
+    def __init__(self, clock: Callable[[], float], limit: int) -> None:
+        self._clock = clock
+        self._limit = min(limit, SLICE_LEASES_MAX)
+
+    def check(self, state: State) -> None: ...
+
+    def apply(self, state: State) -> list[tuple[LeaseID, float]]:
+        lessor, horizon = state.lessor, state.horizon
+        until = self._clock() + SLICE_S
+        expired: list[tuple[LeaseID, float]] = []
+        while len(expired) < self._limit:
+            chunk = lessor.expired(horizon, limit=min(_CHUNK_LEASES, self._limit - len(expired)))
+            for lease in chunk:
+                expired.append((lease.id, horizon - lease.expiry))
+                lessor.revoke(lease.id)
+                state.unsettled.add(lease.id)
+            if not chunk or self._clock() >= until:
+                break
+        return expired

@@ -1,0 +1,291 @@
+"""The one writer.
+
+Every change to the store, the lessor and the alarms is a command, applied here in the order of
+arrival. One turn is one group:
+
+    take what has queued -> check and apply each -> one atomic write -> one fsync, off the loop
+    -> publish the revision -> feed the watchers -> answer all -> answer the waiting reads
+
+While the fsync runs the next group only queues; it is not applied, so nothing that a power cut
+could undo is ever read, answered or refused on the strength of. A read that arrives meanwhile
+waits for the fsync and is answered before the next group is applied.
+
+A renewal is the one change that is no command: it touches memory only and is answered at once,
+unless the group in flight holds that lease's own grant or revoke (`unsettled`).
+
+Failure: a refused command changes nothing and its caller gets the error. Whatever else raises
+here leaves memory and disk in disagreement: `on_fatal` is called, which ends the process, and a
+restart recovers from the disk. Nothing is answered after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+
+from lease.lessor import LeaseID
+from mvcc.backend.base import Backend
+from mvcc.watch import WatchHub
+from server.call import Call
+from server.clock import Clock
+from server.commands.base import Command, State
+from server.flusher import Flusher
+from server.lease_clock import LeaseClock
+from server.status import STATUS_OF, TooManyRequestsError
+
+GROUP_COMMANDS_MAX: Final = 2000  # Share one fsync; about 20 ms of loop time at most.
+GROUP_BYTES_MAX: Final = 4 << 20  # `write` holds the GIL: some 10 ms for this much.
+QUEUE_COMMANDS_MAX: Final = 20_000  # Waiting; one more is refused as etcd refuses it.
+QUEUE_BYTES_MAX: Final = 128 << 20  # And the sum of their requests' sizes.
+READS_MAX: Final = 20_000  # Waiting for the fsync in flight.
+
+ResultT = TypeVar("ResultT")
+RequestT = TypeVar("RequestT")
+
+
+class Acknowledged(Protocol):
+    """Where the newest acknowledged state is noted before an answer leaves (see `mvcc` mark)."""
+
+    def set(self, revision: int, sequence: int) -> None: ...
+
+
+class _Pending(NamedTuple):
+    command: Command[Any]
+    call: Call
+    encode: Callable[[Any], bytes]
+    size_bytes: int
+
+
+class _Read(NamedTuple):
+    answer: Callable[[Any], bytes]
+    request: Any
+    call: Call
+
+
+class EngineStats(NamedTuple):
+    queued: int
+    groups: int
+    commands: int
+
+
+class Engine:
+    def __init__(
+        self,
+        state: State,
+        backend: Backend,
+        hub: WatchHub,
+        flusher: Flusher,
+        clock: Clock,
+        *,
+        acknowledged: Acknowledged | None,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self._state = state
+        self._store = state.store
+        self._backend = backend
+        self._hub = hub
+        self._flusher = flusher
+        self._clock = clock
+        self._lease_clock = LeaseClock(clock)
+        self._acknowledged = acknowledged
+        self._on_fatal = on_fatal
+        self._queue: deque[_Pending] = deque()
+        self._queue_bytes = 0
+        self._reads: list[_Read] = []
+        self._group: list[tuple[_Pending, Any, Exception | None]] = []
+        self._is_scheduled = False
+        self._in_flight = False
+        self._settled: asyncio.Future[None] | None = None
+        self._groups = 0
+        self._commands = 0
+
+    # --- asking for changes ---
+
+    def submit(
+        self,
+        command: Command[ResultT],
+        call: Call,
+        encode: Callable[[ResultT], bytes],
+        size_bytes: int = 0,
+    ) -> None:
+        """Queue `command`. `call` is answered with `encode(result)` once all of it is durable.
+
+        Raises:
+            TooManyRequestsError: the queue is full.
+        """
+        if (
+            len(self._queue) >= QUEUE_COMMANDS_MAX
+            or self._queue_bytes + size_bytes > QUEUE_BYTES_MAX
+        ):
+            raise TooManyRequestsError
+        self._queue.append(_Pending(command, call, encode, size_bytes))
+        self._queue_bytes += size_bytes
+        self._schedule()
+
+    async def run(self, command: Command[ResultT]) -> ResultT:
+        """Queue `command`; return its result once it is durable. Raises what `check` raises."""
+        waiter: _Waiter[ResultT] = _Waiter(asyncio.get_running_loop())
+        self.submit(command, waiter, waiter.keep)
+        return await waiter.future
+
+    # --- reading ---
+
+    def read(
+        self, answer: Callable[[RequestT], bytes], request: RequestT, call: Call
+    ) -> bytes | None:
+        """`answer(request)`, at once if all it could show is durable; else later, to `call`.
+
+        Raises:
+            TooManyRequestsError: too many reads wait already. And what `answer` raises.
+        """
+        if not self._in_flight:
+            return answer(request)
+        if len(self._reads) >= READS_MAX:
+            raise TooManyRequestsError
+        self._reads.append(_Read(answer, request, call))
+        return None
+
+    async def settled(self) -> None:
+        """Return once no group is in flight; the caller may read until it next awaits."""
+        while self._in_flight:
+            if self._settled is None:
+                self._settled = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._settled)
+
+    async def drained(self) -> None:
+        """Return once nothing is queued or in flight."""
+        while self._queue or self._in_flight or self._is_scheduled:
+            await self.settled()
+            await asyncio.sleep(0)
+
+    def is_settled(self, lease_id: LeaseID) -> bool:
+        """Whether what memory says of this lease is durable."""
+        return not self._in_flight or lease_id not in self._state.unsettled
+
+    # --- renewing ---
+
+    def renew(self, lease_id: LeaseID) -> int:
+        """Start a settled lease's TTL over; returns it, in seconds.
+
+        Raises:
+            LeaseNotFoundError, NotPrimaryError
+            LeaseDueError: too late; `ExpireLease` is what comes next.
+        """
+        now = self._clock.now()
+        horizon = self._lease_clock.observe(now)
+        return self._state.lessor.renew(lease_id, now=now, horizon=horizon)
+
+    def horizon(self) -> float:
+        """The instant up to which leases count as due; see `LeaseClock`."""
+        return self._lease_clock.observe(self._clock.now())
+
+    def now(self) -> float:
+        """Clock seconds."""
+        return self._clock.now()
+
+    # --- the turn ---
+
+    def stats(self) -> EngineStats:
+        return EngineStats(len(self._queue), self._groups, self._commands)
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and not self._in_flight:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        try:
+            self._apply_group()
+        except BaseException as error:  # noqa: BLE001  # whatever it is, memory is not the disk
+            self._on_fatal(error)
+
+    def _apply_group(self) -> None:
+        state, store, queue, group = self._state, self._store, self._queue, self._group
+        state.now = self._clock.now()
+        state.horizon = self._lease_clock.observe(state.now)
+        batch = store.begin()
+        while queue and len(group) < GROUP_COMMANDS_MAX and batch.size_bytes < GROUP_BYTES_MAX:
+            command = queue[0].command
+            if command.reads_disk and len(batch):
+                break
+            pending = queue.popleft()
+            self._queue_bytes -= pending.size_bytes
+            try:
+                command.check(state)
+            except tuple(STATUS_OF) as refusal:
+                group.append((pending, None, refusal))
+            else:
+                group.append((pending, command.apply(state), None))
+        store.take_batch()
+        self._groups += 1
+        self._commands += len(group)
+        if len(batch):
+            self._in_flight = True
+            self._backend.write(batch)
+            self._flusher.flush(self._on_flushed)
+        else:
+            self._settle()
+
+    def _on_flushed(self, error: BaseException | None) -> None:
+        """Called on the loop when the group in flight is on disk, or is known not to be."""
+        if error is not None:
+            self._on_fatal(error)
+            return
+        try:
+            self._in_flight = False
+            self._settle()
+        except BaseException as bug:  # noqa: BLE001  # as in `_turn`
+            self._on_fatal(bug)
+
+    def _settle(self) -> None:
+        """Everything applied is durable: show it."""
+        state, store = self._state, self._store
+        if self._acknowledged is not None:
+            self._acknowledged.set(store.current, self._backend.sequence())
+        self._hub.publish(store.publish())
+        if state.unsettled:
+            now = self._clock.now()
+            for lease in state.granted:
+                state.lessor.restart(lease, now=now)
+            state.granted.clear()
+            state.unsettled.clear()
+        group, self._group = self._group, []
+        for pending, result, refusal in group:
+            if refusal is not None:
+                pending.call.fail(refusal)
+            else:
+                pending.call.reply(pending.encode(result))
+        reads, self._reads = self._reads, []
+        for answer, request, call in reads:
+            try:
+                reply = answer(request)
+            except Exception as error:  # noqa: BLE001  # a refusal or a bug: the transport tells
+                call.fail(error)
+            else:
+                call.reply(reply)
+        if self._settled is not None:
+            self._settled.set_result(None)
+            self._settled = None
+        if self._queue:
+            self._schedule()
+
+
+class _Waiter(Generic[ResultT]):
+    """A `Call` that a coroutine awaits: it keeps the result itself, and no bytes of it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[ResultT] = loop.create_future()
+
+    def keep(self, result: ResultT) -> bytes:
+        if not self.future.done():  # The coroutine may have been cancelled.
+            self.future.set_result(result)
+        return b""
+
+    def reply(self, message: bytes) -> None: ...
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)

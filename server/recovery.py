@@ -1,0 +1,158 @@
+"""From what is on disk to a running state, or a refusal that names what is wrong.
+
+The order is fixed here and nowhere else: what kind of store it is, the rows of the key column,
+the leases, which keys belong to which lease, the alarms; and last whether all that was ever
+acknowledged is there. Nothing is repaired in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from lease.errors import CorruptLeaseError
+from lease.lessor import LeaseID, Lessor
+from mvcc.backend.base import Backend, Column
+from mvcc.backend.errors import BackendError
+from mvcc.backend.mark import Mark
+from mvcc.compaction import Compactor
+from mvcc.errors import CorruptRecordError
+from mvcc.restore import restore
+from mvcc.store import Store, read_meta
+from server.alarms import Alarms
+from server.commands.base import State
+from server.config import StartError
+from server.identity import Identity
+
+FORMAT: Final = 1  # Of the rows on disk; a store with a higher number is refused.
+_META_FORMAT: Final = b"format"
+_META_CLUSTER: Final = b"clusterId"
+_META_MEMBER: Final = b"memberId"
+_META_TERM: Final = b"term"
+_FIRST_TERM: Final = 2  # What a fresh etcd of one member answers.
+_SIGNED: Final = 1 << 63
+
+
+class RecoveryError(StartError):
+    """The store cannot be served. The text says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    state: State
+    identity: Identity
+    term: int  # Counts the starts on this store, so it never goes back.
+    is_new: bool
+
+
+class StoreLeaseBucket:
+    """The lessor's records, in the store's open batch."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def put(self, key: bytes, value: bytes) -> None:
+        assert self._store.batch is not None
+        self._store.batch.put(Column.LEASE, key, value)
+        self._store.in_use += len(key) + len(value)
+
+    def delete(self, key: bytes) -> None:
+        assert self._store.batch is not None
+        value = self._store.backend.get(Column.LEASE, key)
+        self._store.batch.delete(Column.LEASE, key)
+        self._store.in_use -= len(key) + len(value or b"")
+
+    def scan(self) -> Iterator[tuple[bytes, bytes]]:
+        return self._store.backend.scan(Column.LEASE)
+
+
+def recover(
+    backend: Backend,
+    bootstrap: Callable[[], Identity],
+    *,
+    ttl_min: int,
+    revoke_rate: int,
+    mark: Mark | None,
+) -> Recovered:
+    """Read everything, and write and sync the identity and the new term.
+
+    `bootstrap` gives a new store its identity; an old one keeps its own, whatever the flags say.
+    `mark` refuses a store that is shorter than it once was.
+
+    Raises:
+        RecoveryError: it cannot be served. And what `bootstrap` raises.
+    """
+    try:
+        return _recover(backend, bootstrap, ttl_min, revoke_rate, mark)
+    except (CorruptRecordError, CorruptLeaseError, BackendError) as error:
+        raise RecoveryError(str(error)) from error
+
+
+def _recover(
+    backend: Backend,
+    bootstrap: Callable[[], Identity],
+    ttl_min: int,
+    revoke_rate: int,
+    mark: Mark | None,
+) -> Recovered:
+    number = read_meta(backend, _META_FORMAT, 0)
+    if number > FORMAT:
+        raise RecoveryError(
+            f"the store has format {number}, written by a newer version; this one knows {FORMAT}"
+        )
+    store = Store(backend)
+    restore(store)
+    if mark is not None:
+        mark.check(recovered_revision=store.current, recovered_sequence=backend.sequence())
+    lessor = Lessor(
+        StoreLeaseBucket(store), store.write_txn, ttl_min=ttl_min, revoke_rate=revoke_rate
+    )
+    lessor.recover()
+    _attach(store, lessor)
+    store.in_use += sum(len(key) + len(value) for key, value in backend.scan(Column.LEASE))
+    alarms = Alarms()
+    alarms.recover(backend)
+    state = State(store, lessor, Compactor(store), alarms)
+    if number:
+        identity = Identity(
+            cluster_id=read_meta(backend, _META_CLUSTER, 0) % (1 << 64),
+            member_id=read_meta(backend, _META_MEMBER, 0) % (1 << 64),
+        )
+    else:
+        identity = bootstrap()
+    term = read_meta(backend, _META_TERM, _FIRST_TERM - 1) + 1
+    _note_start(store, identity, term)
+    return Recovered(state, identity, term, is_new=number == 0)
+
+
+def _attach(store: Store, lessor: Lessor) -> None:
+    """Give each key to its lease: that is a fact of the key's newest record.
+
+    Raises:
+        CorruptRecordError: a key's lease has no record. The two share a batch, so one was lost.
+    """
+    leases = {lease.id for lease in lessor.leases()}
+    for key, entry in store.index.entries.items():
+        if entry.lease:
+            if entry.lease not in leases:
+                reason = f"key {key!r} belongs to it, and it has no record"
+                raise CorruptRecordError(
+                    "lease", (entry.lease % (1 << 64)).to_bytes(8, "big"), reason
+                )
+            lessor.attach(LeaseID(entry.lease), (key,))
+
+
+def _note_start(store: Store, identity: Identity, term: int) -> None:
+    batch = store.begin()
+    store.put_meta(_META_FORMAT, FORMAT)
+    store.put_meta(_META_CLUSTER, _as_signed(identity.cluster_id))
+    store.put_meta(_META_MEMBER, _as_signed(identity.member_id))
+    store.put_meta(_META_TERM, term)
+    store.take_batch()
+    store.backend.write(batch)
+    store.backend.sync()
+
+
+def _as_signed(number: int) -> int:
+    return number - (1 << 64) if number >= _SIGNED else number

@@ -1,0 +1,157 @@
+"""etcdserverpb.KV: requests to commands and views, results to replies, nothing else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from etcdpb.rpc_pb2 import (
+    CompactionRequest,
+    DeleteRangeRequest,
+    PutRequest,
+    RangeRequest,
+    RangeResponse,
+    RangeStreamResponse,
+    TxnRequest,
+)
+from mvcc.record import parse
+from mvcc.view import range_keys
+from server import status
+from server.call import Call, Stream
+from server.commands.base import State
+from server.commands.kv import Compact, DeleteRange, DeleteResult, Put, PutResult
+from server.commands.txn import Txn, TxnResult, is_read_only, read_only_txn
+from server.engine import Engine
+from server.header import Headers
+from server.quota import Quota
+from server.services import encode, validate
+from server.status import RpcError
+from server.sweeper import Sweeper
+
+FIRST_CHUNK_KEYS: Final = 10  # Of a RangeStream; later ones grow and shrink with their size.
+
+
+class KVService:
+    def __init__(
+        self,
+        engine: Engine,
+        state: State,
+        headers: Headers,
+        quota: Quota,
+        sweeper: Sweeper,
+        *,
+        max_txn_ops: int,
+        max_request_bytes: int,
+    ) -> None:
+        self._engine = engine
+        self._state = state
+        self._store = state.store
+        self._headers = headers
+        self._quota = quota
+        self._sweeper = sweeper
+        self._max_txn_ops = max_txn_ops
+        self._max_request_bytes = max_request_bytes
+
+    def Range(self, message: bytes, call: Call) -> bytes | None:
+        request = RangeRequest.FromString(message)
+        validate.check_range(request)
+        return self._engine.read(self._range, request, call)
+
+    def _range(self, request: RangeRequest) -> bytes:
+        result = range_keys(self._store, request)
+        return encode.range_response(self._headers.at(self._store.published), result)
+
+    def Put(self, message: bytes, call: Call) -> None:
+        request = PutRequest.FromString(message)
+        self._quota.admit(validate.put_cost(request))
+        validate.check_put(request)
+        validate.check_size(message, self._max_request_bytes)
+        self._engine.submit(Put(request), call, self._put_reply, len(message))
+
+    def _put_reply(self, result: PutResult) -> bytes:
+        return encode.put_response(self._headers.at(result.revision), result)
+
+    def DeleteRange(self, message: bytes, call: Call) -> None:
+        request = DeleteRangeRequest.FromString(message)
+        validate.check_delete(request)
+        validate.check_size(message, self._max_request_bytes)
+        self._engine.submit(DeleteRange(request), call, self._delete_reply, len(message))
+
+    def _delete_reply(self, result: DeleteResult) -> bytes:
+        return encode.delete_response(self._headers.at(result.revision), result)
+
+    def Txn(self, message: bytes, call: Call) -> bytes | None:
+        request = TxnRequest.FromString(message)
+        cost = validate.txn_cost(request)
+        self._quota.admit(cost)
+        validate.check_txn(request, self._max_txn_ops)
+        if is_read_only(request):
+            return self._engine.read(self._read_only_txn, request, call)
+        validate.check_size(message, self._max_request_bytes)
+        command = Txn(request, needs_space=cost > 0)
+        self._engine.submit(command, call, self._txn_reply, len(message))
+        return None
+
+    def _read_only_txn(self, request: TxnRequest) -> bytes:
+        return self._txn_reply(read_only_txn(self._state, request))
+
+    def _txn_reply(self, result: TxnResult) -> bytes:
+        return encode.txn_response(self._headers.at(result.revision), result)
+
+    def Compact(self, message: bytes, call: Call) -> None:
+        request = CompactionRequest.FromString(message)
+        if request.physical:
+            call = self._sweeper.after_sweep(call)
+        self._engine.submit(Compact(request.revision), call, self._compact_reply)
+
+    def _compact_reply(self, revision: int) -> bytes:
+        self._sweeper.wake()
+        return self._headers.at(revision)
+
+    async def RangeStream(self, stream: Stream) -> None:
+        """A Range in pieces, all as of the revision of the first (etcd 3.7).
+
+        Header, count and more come with the last piece only; joined, the pieces are what Range
+        would have answered.
+        """
+        message = await stream.receive()
+        request = RangeRequest.FromString(message or b"")
+        validate.check_range(request)
+        if request.sort_order != RangeRequest.NONE or request.sort_target != RangeRequest.KEY:
+            raise RpcError(status.STREAM_CUSTOM_SORT)
+        if (
+            request.min_mod_revision
+            or request.max_mod_revision
+            or request.min_create_revision
+            or request.max_create_revision
+        ):
+            raise RpcError(status.STREAM_FILTERS)
+        await self._engine.settled()
+        header = self._headers.at(self._store.published)
+        if request.revision <= 0:
+            request.revision = self._store.published
+        sent, chunk, wanted = 0, FIRST_CHUNK_KEYS, max(0, request.limit)
+        while True:
+            left = wanted - sent if wanted else 0
+            request.limit = min(chunk, left) if left else chunk
+            result = range_keys(self._store, request)
+            sent += len(result.frames)
+            is_last = not result.more or (wanted > 0 and sent >= wanted)
+            size = sum(map(len, result.frames))
+            if is_last:
+                total = sent + result.total - len(result.frames)
+                whole = result._replace(total=total)
+                await stream.send(_chunk(encode.range_response(header, whole)))
+                return
+            await stream.send(_chunk(b"".join(result.frames)))
+            request.key = parse(result.frames[-1]).key + b"\0"
+            if size < self._max_request_bytes // 2:
+                chunk *= 2
+            elif size > self._max_request_bytes * 2:
+                chunk = max(1, chunk // 2)
+            await self._engine.settled()
+
+
+def _chunk(response: bytes) -> bytes:
+    return RangeStreamResponse(
+        range_response=RangeResponse.FromString(response)
+    ).SerializeToString()

@@ -1,0 +1,132 @@
+"""etcdserverpb.Lease: requests to commands, renewals to the lessor, results to replies."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from etcdpb.rpc_pb2 import (
+    LeaseGrantRequest,
+    LeaseKeepAliveRequest,
+    LeaseLeasesRequest,
+    LeaseLeasesResponse,
+    LeaseRevokeRequest,
+    LeaseStatus,
+    LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse,
+)
+from lease.errors import LeaseDueError, LeaseNotFoundError, NotPrimaryError
+from lease.lessor import NO_LEASE, Lease, LeaseID
+from server.call import Call, Stream
+from server.commands.base import State
+from server.commands.lease import ExpireLease, GrantLease, RevokeLease
+from server.engine import Engine
+from server.header import Headers
+from server.lease_ids import LeaseIDs
+from server.quota import Quota
+from server.services import encode, validate
+
+_GONE: Final = 0  # The TTL of a keepalive's answer that says: no such lease.
+_MISSING_TTL: Final = -1  # The TTL of a TimeToLive's answer that says so.
+
+
+class LeaseService:
+    def __init__(
+        self, engine: Engine, state: State, headers: Headers, quota: Quota, lease_ids: LeaseIDs
+    ) -> None:
+        self._engine = engine
+        self._store = state.store
+        self._lessor = state.lessor
+        self._headers = headers
+        self._quota = quota
+        self._lease_ids = lease_ids
+
+    def LeaseGrant(self, message: bytes, call: Call) -> None:
+        request = LeaseGrantRequest.FromString(message)
+        self._quota.admit(validate.LEASE_COST_BYTES)
+        lease_id = LeaseID(request.ID)
+        if lease_id == NO_LEASE:
+            lease_id = self._lease_ids.next()
+        self._engine.submit(GrantLease(lease_id, request.TTL), call, self._grant_reply)
+
+    def _grant_reply(self, lease: Lease) -> bytes:
+        header = self._headers.at(self._store.published)
+        return encode.lease_response(header, lease.id, lease.ttl)
+
+    def LeaseRevoke(self, message: bytes, call: Call) -> None:
+        lease_id = LeaseID(LeaseRevokeRequest.FromString(message).ID)
+        self._engine.submit(RevokeLease(lease_id), call, self._headers.at)
+
+    async def LeaseKeepAlive(self, stream: Stream) -> None:
+        """Renew one lease after the other, as they are asked for, until the client half-closes.
+
+        Unlike etcd's, a renewal that comes too late does not hold up those behind it until the
+        expiry gets round to the lease: the lease is revoked now and the answer is TTL 0.
+        """
+        while (message := await stream.receive()) is not None:
+            lease_id = LeaseID(LeaseKeepAliveRequest.FromString(message).ID)
+            reply = self.renew_now(lease_id)
+            if reply is None:
+                reply = await self._renew_later(lease_id)
+            await stream.send(reply)
+
+    def renew_now(self, lease_id: LeaseID) -> bytes | None:
+        """The answer to a keepalive, or None if something has to reach the disk before it.
+
+        Raises:
+            NotPrimaryError
+        """
+        if not self._engine.is_settled(lease_id):
+            return None
+        # The header is of the time before the renewal, so that it never speaks of a revoke
+        # that came after it (etcd's server/etcdserver/api/v3rpc/lease.go).
+        header = self._headers.at(self._store.published)
+        try:
+            ttl = self._engine.renew(lease_id)
+        except LeaseNotFoundError:
+            ttl = _GONE
+        except LeaseDueError:
+            return None
+        return encode.lease_response(header, lease_id, ttl)
+
+    async def _renew_later(self, lease_id: LeaseID) -> bytes:
+        """The same, once the group in flight has settled and a lease that is due is gone."""
+        while True:
+            await self._engine.settled()
+            reply = self.renew_now(lease_id)
+            if reply is not None:
+                return reply
+            await self._engine.run(ExpireLease(lease_id))
+
+    def LeaseTimeToLive(self, message: bytes, call: Call) -> bytes | None:
+        request = LeaseTimeToLiveRequest.FromString(message)
+        return self._engine.read(self._time_to_live, request, call)
+
+    def _time_to_live(self, request: LeaseTimeToLiveRequest) -> bytes:
+        if not self._lessor.primary:
+            raise NotPrimaryError  # Its deadlines are no longer known.
+        header = self._headers.at(self._store.published)
+        lease_id = LeaseID(request.ID)
+        try:
+            lease = self._lessor.lookup(lease_id)
+        except LeaseNotFoundError:
+            body = LeaseTimeToLiveResponse(ID=lease_id, TTL=_MISSING_TTL)
+        else:
+            # Cut off towards zero: a lease overdue by less than a second still says 0.
+            remaining_s = int(lease.remaining(self._engine.now()))
+            body = LeaseTimeToLiveResponse(
+                ID=lease_id,
+                TTL=remaining_s,
+                grantedTTL=lease.ttl,
+                keys=lease.sorted_keys() if request.keys else (),
+            )
+        return header + body.SerializeToString()
+
+    def LeaseLeases(self, message: bytes, call: Call) -> bytes | None:
+        request = LeaseLeasesRequest.FromString(message)
+        return self._engine.read(self._leases, request, call)
+
+    def _leases(self, request: LeaseLeasesRequest) -> bytes:  # noqa: ARG002  # it has no fields
+        body = LeaseLeasesResponse(
+            leases=[LeaseStatus(ID=lease.id) for lease in self._lessor.leases()]
+        )
+        return self._headers.at(self._store.published) + body.SerializeToString()

@@ -1,0 +1,103 @@
+"""etcdserverpb.Maintenance: Status, Alarm and HashKV."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from etcdpb.rpc_pb2 import (
+    AlarmMember,
+    AlarmRequest,
+    AlarmResponse,
+    AlarmType,
+    HashKVRequest,
+    HashKVResponse,
+    StatusRequest,
+    StatusResponse,
+)
+from mvcc.backend.base import Backend
+from mvcc.hashkv import hash_kv
+from server.call import Call, Stream
+from server.commands.alarm import ActivateAlarm, DeactivateAlarm
+from server.commands.base import State
+from server.engine import Engine
+from server.header import Headers
+from server.quota import Quota, db_size
+from server.version import CLUSTER_VERSION, ETCD_VERSION
+
+
+class MaintenanceService:
+    def __init__(
+        self, engine: Engine, state: State, backend: Backend, headers: Headers, quota: Quota
+    ) -> None:
+        self._engine = engine
+        self._state = state
+        self._store = state.store
+        self._backend = backend
+        self._headers = headers
+        self._quota = quota
+
+    def Status(self, message: bytes, call: Call) -> bytes | None:
+        return self._engine.read(self._status, StatusRequest.FromString(message), call)
+
+    def _status(self, request: StatusRequest) -> bytes:  # noqa: ARG002  # it has no fields
+        # The raft index of a server without raft: it grows with every change and with nothing
+        # else, and survives a restart, which is all that a client can see of an index.
+        index = self._backend.sequence()
+        body = StatusResponse(
+            version=ETCD_VERSION,
+            dbSize=db_size(self._state),
+            dbSizeInUse=self._store.in_use,
+            dbSizeQuota=self._quota.limit_bytes or 0,
+            leader=self._headers.member_id,
+            raftIndex=index,
+            raftAppliedIndex=index,
+            raftTerm=self._headers.term,
+            storageVersion=CLUSTER_VERSION,
+            errors=[_alarm_text(alarm) for alarm in self._state.alarms.get(AlarmType.NONE)],
+        )
+        return self._headers.at(self._store.published) + body.SerializeToString()
+
+    def Alarm(self, message: bytes, call: Call) -> bytes | None:
+        request = AlarmRequest.FromString(message)
+        change: Callable[[int, int], ActivateAlarm | DeactivateAlarm]
+        if request.action == AlarmRequest.GET:
+            return self._engine.read(self._alarms, request.alarm, call)
+        if request.alarm == AlarmType.NONE:
+            return self._alarm_reply([])
+        change = ActivateAlarm if request.action == AlarmRequest.ACTIVATE else DeactivateAlarm
+        self._engine.submit(change(request.memberID, request.alarm), call, self._alarm_reply)
+        return None
+
+    def _alarms(self, alarm: int) -> bytes:
+        return self._alarm_reply(self._state.alarms.get(alarm))
+
+    def _alarm_reply(self, alarms: list[AlarmMember]) -> bytes:
+        body = AlarmResponse(alarms=alarms)
+        return self._headers.at(self._store.published) + body.SerializeToString()
+
+    async def HashKV(self, stream: Stream) -> None:
+        """Unary on the wire. It reads every row, so it takes turns with everything else."""
+        request = HashKVRequest.FromString(await stream.receive() or b"")
+        await self._engine.settled()
+        hashing = hash_kv(self._store, request.revision)
+        while True:
+            try:
+                next(hashing)
+            except StopIteration as end:
+                result = end.value
+                break
+            await asyncio.sleep(0)
+        body = HashKVResponse(
+            hash=result.hash,
+            compact_revision=result.compact_revision,
+            hash_revision=result.revision,
+        )
+        await self._engine.settled()
+        await stream.send(self._headers.at(self._store.published) + body.SerializeToString())
+
+
+def _alarm_text(alarm: AlarmMember) -> str:
+    """One alarm as StatusResponse.errors says it: Go's text form, zero fields left out."""
+    member = f"memberID:{alarm.memberID} " if alarm.memberID else ""
+    return f"{member}alarm:{AlarmType.Name(alarm.alarm)} "

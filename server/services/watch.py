@@ -1,0 +1,282 @@
+"""etcdserverpb.Watch: one stream, many watchers, all responses in one order.
+
+Everything a stream sends passes through one outbox, so a created reply comes before the
+watcher's first event, and a progress notification behind every event it speaks of. The outbox is
+bounded. What finds it full is not lost: a watcher that the hub cannot serve falls behind and is
+caught up from history once the client has read on; a progress notification is dropped, as in
+etcd; and requests are not read while their answers cannot be sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Final
+
+from etcdpb.rpc_pb2 import WatchCreateRequest, WatchRequest, WatchResponse
+from mvcc.keyrange import KeyRange
+from mvcc.record import varint
+from mvcc.store import Store
+from mvcc.watch import Watcher, WatchHub
+from server import status
+from server.call import Stream
+from server.clock import Clock
+from server.engine import Engine
+from server.header import Headers
+
+OUTBOX_RESPONSES_MAX: Final = 128  # etcd's chanBufLen.
+OUTBOX_BYTES_MAX: Final = 16 << 20  # Of events waiting in a stream's outbox; one always fits.
+WATCHERS_PER_STREAM_MAX: Final = 1 << 20
+_REFUSED_ID: Final = -1
+_ALL_WATCHERS_ID: Final = -1  # A progress notification for the whole stream.
+_ID_TAG: Final = b"\x10"  # WatchResponse.watch_id, field 2.
+_FRAGMENT: Final = b"\x38\x01"  # WatchResponse.fragment, field 7.
+
+
+class WatchService:
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        hub: WatchHub,
+        headers: Headers,
+        clock: Clock,
+        *,
+        progress_interval_s: float,
+        max_response_bytes: int,
+    ) -> None:
+        """`max_response_bytes`: above it the responses of a watcher that asks are cut."""
+        self.engine = engine
+        self.store = store
+        self.hub = hub
+        self.headers = headers
+        self.clock = clock
+        self.progress_interval_s = progress_interval_s
+        self.max_response_bytes = max_response_bytes
+
+    async def Watch(self, stream: Stream) -> None:
+        """Serve one stream until the client is gone. A half-close ends nothing."""
+        await _WatchStream(self, stream).run()
+
+
+class _WatchStream:
+    """One stream's watchers and its outbox. It is the sink of all of its watchers."""
+
+    def __init__(self, service: WatchService, stream: Stream) -> None:
+        self._service = service
+        self._hub = service.hub
+        self._stream = stream
+        self._watchers: dict[int, Watcher] = {}
+        self._fragmented: set[int] = set()
+        self._notified: dict[int, bool] = {}  # By id: has it sent events since the last tick?
+        self._next_id = 0
+        self._outbox: deque[list[bytes]] = deque()  # A response, or the pieces of one.
+        self._outbox_bytes = 0
+        self._wake = asyncio.Event()  # Something to send, or a watcher fell behind.
+        self._room = asyncio.Event()  # The outbox was emptied.
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        reader = asyncio.ensure_future(self._read())
+        sender = asyncio.ensure_future(self._send())
+        try:
+            # The reader ends at the client's half-close, the sender never by itself.
+            await asyncio.wait({reader, sender}, return_when=asyncio.FIRST_EXCEPTION)
+            for task in (reader, sender):
+                if task.done():
+                    task.result()
+            await sender
+        finally:
+            tasks = [task for task in (reader, sender, self._ticker) if task is not None]
+            for task in tasks:
+                task.cancel()
+            for watcher in self._watchers.values():
+                self._hub.remove(watcher)
+            self._watchers.clear()
+            for task in tasks:
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
+
+    # --- from the client ---
+
+    async def _read(self) -> None:
+        while (message := await self._stream.receive()) is not None:
+            while len(self._outbox) >= OUTBOX_RESPONSES_MAX:
+                self._room.clear()
+                await self._room.wait()
+            request = WatchRequest.FromString(message)
+            kind = request.WhichOneof("request_union")
+            if kind == "create_request":
+                # The revision of the created reply is where the watcher's events begin.
+                await self._service.engine.settled()
+                self._create(request.create_request)
+            elif kind == "cancel_request":
+                self._cancel(request.cancel_request.watch_id)
+            elif kind == "progress_request":
+                self._report_progress()
+
+    def _create(self, request: WatchCreateRequest) -> None:
+        # An empty key is the smallest there is (server/etcdserver/api/v3rpc/watch.go).
+        keys = KeyRange.from_wire(request.key or b"\0", request.range_end)
+        reason = None
+        if request.start_revision < 0:
+            reason = status.COMPACTED.message
+        elif keys.is_empty:
+            reason = status.WATCH_EMPTY_RANGE
+        elif request.watch_id in self._watchers and request.watch_id != 0:
+            reason = status.WATCH_DUPLICATE_ID
+        if reason is not None:
+            self._respond(
+                WatchResponse(
+                    watch_id=_REFUSED_ID, created=True, canceled=True, cancel_reason=reason
+                )
+            )
+            return
+        watch_id = request.watch_id or self._pick_id()
+        watcher = Watcher(
+            watch_id,
+            keys,
+            self,
+            start_revision=request.start_revision,
+            no_put=WatchCreateRequest.NOPUT in request.filters,
+            no_delete=WatchCreateRequest.NODELETE in request.filters,
+            prev_kv=request.prev_kv,
+        )
+        self._watchers[watch_id] = watcher
+        if request.fragment:
+            self._fragmented.add(watch_id)
+        if request.progress_notify:
+            self._notified[watch_id] = False
+            if self._ticker is None:
+                self._ticker = asyncio.ensure_future(self._tick())
+        self._respond(WatchResponse(watch_id=watch_id, created=True))
+        self._hub.add(watcher)
+        self._wake.set()
+
+    def _pick_id(self) -> int:
+        """The smallest id never picked on this stream and not in use."""
+        while self._next_id in self._watchers:
+            self._next_id += 1
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _cancel(self, watch_id: int) -> None:
+        """An id that is unknown, or was cancelled already, gets no answer at all."""
+        watcher = self._watchers.pop(watch_id, None)
+        if watcher is None:
+            return
+        self._fragmented.discard(watch_id)
+        self._notified.pop(watch_id, None)
+        self._hub.remove(watcher)
+        self._respond(WatchResponse(watch_id=watch_id, canceled=True))
+
+    # --- progress ---
+
+    def _report_progress(self) -> None:
+        """Tell how far the whole stream is; nothing, if some watcher is not there yet."""
+        if not self._watchers or not self._has_room():
+            return
+        if self._hub.progress_revision(self._watchers.values()) is not None:
+            self._respond(WatchResponse(watch_id=_ALL_WATCHERS_ID))
+
+    async def _tick(self) -> None:
+        clock, interval_s = self._service.clock, self._service.progress_interval_s
+        while True:
+            await clock.sleep_until(clock.now() + interval_s)
+            for watch_id, had_events in self._notified.items():
+                self._notified[watch_id] = False
+                watcher = self._watchers[watch_id]
+                if had_events or self._hub.progress_revision((watcher,)) is None:
+                    continue
+                if self._has_room():
+                    self._respond(WatchResponse(watch_id=watch_id))
+
+    # --- to the client ---
+
+    def _has_room(self) -> bool:
+        return len(self._outbox) < OUTBOX_RESPONSES_MAX and self._outbox_bytes < OUTBOX_BYTES_MAX
+
+    def _respond(self, response: WatchResponse) -> None:
+        """Queue an answer that carries no events, with the revision of now in its header."""
+        header = self._service.headers.at(self._service.store.published)
+        self._put([header + response.SerializeToString()])
+
+    def _put(self, pieces: list[bytes]) -> None:
+        self._outbox.append(pieces)
+        self._outbox_bytes += sum(map(len, pieces))
+        self._wake.set()
+
+    def offer(self, watcher: Watcher, revision: int, events: list[bytes]) -> bool:
+        """Called by the hub: one revision's events for one watcher."""
+        if not self._has_room():
+            self._wake.set()
+            return False
+        self._queue_events(watcher, revision, events)
+        return True
+
+    def _queue_events(self, watcher: Watcher, revision: int, events: list[bytes]) -> None:
+        if watcher.id in self._notified:
+            self._notified[watcher.id] = True
+        prefix = self._service.headers.at(revision) + _ID_TAG + varint(watcher.id)
+        if watcher.id == 0:
+            prefix = self._service.headers.at(revision)
+        if watcher.id in self._fragmented:
+            self._put(_fragments(prefix, events, self._service.max_response_bytes))
+        else:
+            self._put([b"".join((prefix, *events))])
+
+    async def _send(self) -> None:
+        while True:
+            while self._outbox:
+                pieces = self._outbox[0]
+                for piece in pieces:
+                    await self._stream.send(piece)
+                self._outbox.popleft()
+                self._outbox_bytes -= sum(map(len, pieces))
+            self._room.set()
+            self._wake.clear()
+            if await self._catch_up():
+                continue
+            await self._wake.wait()
+
+    async def _catch_up(self) -> bool:
+        """Give each watcher that is behind a turn, as far as there is room. False if none is."""
+        behind = [w for w in self._watchers.values() if not w.is_synced and not w.is_compacted]
+        for watcher in behind:
+            await self._service.engine.settled()
+            if not self._has_room():
+                break
+            if self._watchers.get(watcher.id) is not watcher or watcher.is_synced:
+                continue  # Cancelled meanwhile.
+            caught = self._hub.catch_up(watcher)
+            if caught.events:
+                self._queue_events(watcher, self._service.store.published, caught.events)
+            elif caught.compact_revision:
+                # etcd sends this one without a revision in its header.
+                response = WatchResponse(
+                    watch_id=watcher.id, canceled=True, compact_revision=caught.compact_revision
+                )
+                self._put([self._service.headers.at(0) + response.SerializeToString()])
+            await asyncio.sleep(0)  # A long history is read in turns with everything else.
+        return bool(behind)
+
+
+def _fragments(prefix: bytes, events: list[bytes], limit: int) -> list[bytes]:
+    """Cut a response between its events so that each piece is below `limit`, if it can be.
+
+    All pieces but the last say that they are fragments; one event alone is never cut.
+    """
+    if len(prefix) + sum(map(len, events)) < limit:
+        return [b"".join((prefix, *events))]
+    pieces: list[bytes] = []
+    piece: list[bytes] = []
+    size = len(prefix) + len(_FRAGMENT)
+    for event in events:
+        if piece and size + len(event) >= limit:
+            pieces.append(b"".join((prefix, _FRAGMENT, *piece)))
+            piece, size = [], len(prefix) + len(_FRAGMENT)
+        piece.append(event)
+        size += len(event)
+    pieces.append(b"".join((prefix, *piece)))
+    return pieces

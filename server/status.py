@@ -1,0 +1,150 @@
+"""Error -> gRPC status: the only place where wire text is written.
+
+Clients match on the text as well as on the code (etcd's own Go client finds the error's
+identity by its message), so each message is byte for byte that of etcd's
+api/v3rpc/rpctypes/error.go; `tests/server/test_status.py` holds them to it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from lease.errors import (
+    LeaseDueError,
+    LeaseExistsError,
+    LeaseNotFoundError,
+    NotPrimaryError,
+    TTLTooLargeError,
+)
+from mvcc.errors import CompactedError, FutureRevisionError, KeyNotFoundError
+from mvcc.overlap import DuplicateKeyError
+
+
+class Code(enum.IntEnum):
+    """gRPC's status codes."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    code: Code
+    message: str
+
+
+class RpcError(Exception):
+    """A request refused with this very status."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+
+
+def _etcd(code: Code, text: str) -> Status:
+    return Status(code, f"etcdserver: {text}")
+
+
+KEY_NOT_PROVIDED: Final = _etcd(Code.INVALID_ARGUMENT, "key is not provided")
+KEY_NOT_FOUND: Final = _etcd(Code.INVALID_ARGUMENT, "key not found")
+VALUE_PROVIDED: Final = _etcd(Code.INVALID_ARGUMENT, "value is provided")
+LEASE_PROVIDED: Final = _etcd(Code.INVALID_ARGUMENT, "lease is provided")
+TOO_MANY_OPS: Final = _etcd(Code.INVALID_ARGUMENT, "too many operations in txn request")
+DUPLICATE_KEY: Final = _etcd(Code.INVALID_ARGUMENT, "duplicate key given in txn request")
+INVALID_SORT_OPTION: Final = _etcd(Code.INVALID_ARGUMENT, "invalid sort option")
+INVALID_CLIENT_API_VERSION: Final = _etcd(Code.INVALID_ARGUMENT, "invalid client api version")
+REQUEST_TOO_LARGE: Final = _etcd(Code.INVALID_ARGUMENT, "request is too large")
+COMPACTED: Final = _etcd(Code.OUT_OF_RANGE, "mvcc: required revision has been compacted")
+FUTURE_REVISION: Final = _etcd(Code.OUT_OF_RANGE, "mvcc: required revision is a future revision")
+NO_SPACE: Final = _etcd(Code.RESOURCE_EXHAUSTED, "mvcc: database space exceeded")
+CORRUPT: Final = _etcd(Code.DATA_LOSS, "corrupt cluster")
+LEASE_NOT_FOUND: Final = _etcd(Code.NOT_FOUND, "requested lease not found")
+LEASE_EXISTS: Final = _etcd(Code.FAILED_PRECONDITION, "lease already exists")
+LEASE_TTL_TOO_LARGE: Final = _etcd(Code.OUT_OF_RANGE, "too large lease TTL")
+MEMBER_NOT_FOUND: Final = _etcd(Code.NOT_FOUND, "member not found")
+SERVER_STOPPED: Final = _etcd(Code.UNAVAILABLE, "server stopped")
+WATCH_CANCELED: Final = _etcd(Code.CANCELLED, "watch canceled")
+# Real etcd sends these two with code Unknown: the first maps to a client-side error value that
+# has no gRPC status, the second stands in no map at all.
+TOO_MANY_REQUESTS: Final = _etcd(Code.UNKNOWN, "too many requests")
+NOT_PRIMARY: Final = Status(Code.UNKNOWN, "not a primary lessor")
+STREAM_CUSTOM_SORT: Final = Status(
+    Code.UNIMPLEMENTED, "RangeStream does not support custom sort orders"
+)
+STREAM_FILTERS: Final = Status(Code.UNIMPLEMENTED, "RangeStream does not support revision filters")
+
+# Reasons that stand in WatchResponse.cancel_reason, and nowhere else.
+WATCH_EMPTY_RANGE: Final = "mvcc: watcher range is empty"
+WATCH_DUPLICATE_ID: Final = "mvcc: duplicate watch ID provided on the WatchStream"
+
+
+class NoSpaceError(Exception):
+    """The quota is used up, or a NOSPACE alarm stands."""
+
+
+class CorruptAlarmError(Exception):
+    """A CORRUPT alarm stands: nothing may be written."""
+
+
+class TooManyRequestsError(Exception):
+    """The engine's queue is full."""
+
+
+STATUS_OF: Final[Mapping[type[Exception], Status]] = {
+    CompactedError: COMPACTED,
+    FutureRevisionError: FUTURE_REVISION,
+    KeyNotFoundError: KEY_NOT_FOUND,
+    DuplicateKeyError: DUPLICATE_KEY,
+    LeaseNotFoundError: LEASE_NOT_FOUND,
+    LeaseExistsError: LEASE_EXISTS,
+    TTLTooLargeError: LEASE_TTL_TOO_LARGE,
+    LeaseDueError: LEASE_NOT_FOUND,
+    NotPrimaryError: NOT_PRIMARY,
+    NoSpaceError: NO_SPACE,
+    CorruptAlarmError: CORRUPT,
+    TooManyRequestsError: TOO_MANY_REQUESTS,
+}
+
+
+def status_of(error: Exception) -> Status | None:
+    """What the client reads, or None if `error` is no refusal but a bug."""
+    if isinstance(error, RpcError):
+        return error.status
+    return STATUS_OF.get(type(error))
+
+
+def message_too_large(size: int, limit: int) -> Status:
+    """grpc-go's text for a message above the receive limit, in bytes."""
+    return Status(
+        Code.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({size} vs. {limit})"
+    )
+
+
+def unknown_service(service: str) -> Status:
+    return Status(Code.UNIMPLEMENTED, f"unknown service {service}")
+
+
+def unknown_method(method: str, service: str) -> Status:
+    return Status(Code.UNIMPLEMENTED, f"unknown method {method} for service {service}")
+
+
+def malformed_method(path: str) -> Status:
+    return Status(Code.UNIMPLEMENTED, f"malformed method name: {path!r}")

@@ -1,0 +1,76 @@
+"""Drives a compaction's sweep, step by step, in between other work."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from mvcc.compaction import Compactor
+from server.call import Call
+from server.clock import Clock
+from server.commands.kv import CompactionStep
+from server.engine import Engine
+
+PAUSE_S: Final = 0.01  # Between two steps: etcd's --compaction-sleep-interval.
+
+
+class Sweeper:
+    def __init__(self, engine: Engine, compactor: Compactor, clock: Clock) -> None:
+        self._engine = engine
+        self._compactor = compactor
+        self._clock = clock
+        self._woken = asyncio.Event()
+        self._waiting: list[_Physical] = []
+
+    async def run(self) -> None:
+        """Sweep whenever a compaction is scheduled, the one a crash interrupted first."""
+        while True:
+            while self._compactor.is_sweeping:
+                await self._engine.run(CompactionStep())
+                await self._clock.sleep_until(self._clock.now() + PAUSE_S)
+            self._answer()
+            await self._woken.wait()
+            self._woken.clear()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def after_sweep(self, call: Call) -> Call:
+        """`call`, but answered only once all that is compacted is gone from the disk.
+
+        A refusal waits as well: etcd's physical Compact of a revision that is compacted already
+        returns when the compaction under way has ended.
+        """
+        return _Physical(self, call)
+
+    def hold(self, answered: _Physical) -> None:
+        self._waiting.append(answered)
+        self.wake()
+
+    def _answer(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for answered in waiting:
+            answered.release()
+
+
+class _Physical:
+    """A call whose answer is known and kept back."""
+
+    def __init__(self, sweeper: Sweeper, call: Call) -> None:
+        self._sweeper = sweeper
+        self._call = call
+        self._answer: bytes | Exception = b""
+
+    def reply(self, message: bytes) -> None:
+        self._answer = message
+        self._sweeper.hold(self)
+
+    def fail(self, error: Exception) -> None:
+        self._answer = error
+        self._sweeper.hold(self)
+
+    def release(self) -> None:
+        if isinstance(self._answer, bytes):
+            self._call.reply(self._answer)
+        else:
+            self._call.fail(self._answer)

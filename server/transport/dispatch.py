@@ -1,0 +1,76 @@
+"""Which method answers which path: the part that all transports share.
+
+The table comes from the service descriptors of `etcdpb`, so a path, its direction and its
+spelling exist once. A service object offers a method by having one of its name; what it does not
+have is answered as an etcd that does not know the method would.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from server import status
+from server.call import Streaming, Unary
+from server.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class UnaryMethod:
+    """One message in, one out; `handle` answers at once or through the call."""
+
+    handle: Unary
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMethod:
+    """Served by a coroutine. `is_unary` if one message goes each way all the same."""
+
+    serve: Streaming
+    client_streams: bool
+    server_streams: bool
+
+    @property
+    def is_unary(self) -> bool:
+        return not self.client_streams and not self.server_streams
+
+
+Method = UnaryMethod | StreamMethod
+
+
+class MethodTable:
+    def __init__(self) -> None:
+        self._methods: dict[str, Method] = {}
+        self._services: set[str] = set()
+
+    def add(self, descriptor: ServiceDescriptor, service: object) -> None:
+        """Offer those methods of `descriptor` that `service` has."""
+        self._services.add(descriptor.full_name)
+        for method in descriptor.methods:
+            handler = getattr(service, method.name, None)
+            if handler is None:
+                continue
+            path = f"/{descriptor.full_name}/{method.name}"
+            if inspect.iscoroutinefunction(handler):
+                self._methods[path] = StreamMethod(
+                    handler, method.client_streaming, method.server_streaming
+                )
+            else:
+                self._methods[path] = UnaryMethod(handler)
+
+    def get(self, path: str) -> Method | None:
+        return self._methods.get(path)
+
+    def unknown(self, path: str) -> Status:
+        """What grpc-go says of a path that no method has."""
+        service, _, method = path.removeprefix("/").rpartition("/")
+        if not service:
+            return status.malformed_method(path)
+        if service not in self._services:
+            return status.unknown_service(service)
+        return status.unknown_method(method, service)
+
+    def paths(self) -> list[str]:
+        return sorted(self._methods)

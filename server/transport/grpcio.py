@@ -1,0 +1,257 @@
+"""The services behind `grpc.aio`, the field's reference stack.
+
+Messages stay bytes: grpc's own (de)serialisers are not used. Its texts are not etcd's, so the
+limits whose texts clients know are checked here, and grpc's own stand further out.
+
+Keepalive pings: grpc's default drops a client that pings more often than every five minutes
+without data, which real etcd clients do every few seconds. etcd's rule, a shortest interval of
+--grpc-keepalive-min-time, is kept, but nobody is dropped for pinging without an open stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import grpc.aio
+
+from server import status
+from server.status import RpcError, Status, status_of
+from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
+
+logger = logging.getLogger(__name__)
+
+# Beyond max-request-bytes, what a message may have around the request (etcd's
+# grpcOverheadBytes in server/etcdserver/api/v3rpc/grpc.go).
+OVERHEAD_BYTES: Final = 512 << 10
+# A message above this is refused by grpc itself, before it is held in memory whole.
+HARD_LIMIT_FACTOR: Final = 4
+METADATA_BYTES_MAX: Final = 64 << 10
+PING_STRIKES_MAX: Final = 1000  # etcd's clients ping at their own pace; grpc-go allows 2.
+STREAMS_UNLIMITED: Final = 2**31 - 1  # grpc's largest; etcd's default is 2**32 - 1.
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_API_VERSION: Final = "client-api-version"
+
+if TYPE_CHECKING:
+    _Handler = grpc.RpcMethodHandler[bytes, bytes]
+
+
+class GrpcioServer:
+    def __init__(
+        self,
+        methods: MethodTable,
+        *,
+        max_request_bytes: int,
+        max_concurrent_streams: int,
+        keepalive_min_time_s: float,
+        keepalive_interval_s: float,
+        keepalive_timeout_s: float,
+    ) -> None:
+        limit = max_request_bytes + OVERHEAD_BYTES
+        options: list[tuple[str, Any]] = [
+            ("grpc.max_receive_message_length", limit * HARD_LIMIT_FACTOR),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+            ("grpc.max_concurrent_streams", min(max_concurrent_streams, STREAMS_UNLIMITED)),
+            ("grpc.http2.min_ping_interval_without_data_ms", int(keepalive_min_time_s * 1000)),
+            ("grpc.http2.max_ping_strikes", PING_STRIKES_MAX),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.keepalive_timeout_ms", int(keepalive_timeout_s * 1000)),
+            ("grpc.so_reuseport", 0),
+        ]
+        if keepalive_interval_s > 0:
+            options.append(("grpc.keepalive_time_ms", int(keepalive_interval_s * 1000)))
+        self._handlers = _Handlers(methods, limit)
+        self._server = grpc.aio.server(
+            options=options,
+            handlers=(self._handlers,),
+        )
+
+    def listen(self, address: str) -> None:
+        """Bind `host:port` or `unix:path`.
+
+        Raises:
+            RuntimeError: the address cannot be bound.
+        """
+        self._server.add_insecure_port(address)
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse new calls, end the streams as etcd does, let the rest finish within `grace_s`."""
+        self._handlers.stop()
+        await self._server.stop(grace_s)
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
+    """Finds the handler of a path; makes each once."""
+
+    def __init__(self, methods: MethodTable, limit_bytes: int) -> None:
+        self._methods = methods
+        self._limit_bytes = limit_bytes
+        self._made: dict[str, _Handler] = {}
+        self._streams: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
+
+    def service(self, details: grpc.HandlerCallDetails) -> _Handler:
+        path = details.method
+        handler = self._made.get(path)
+        if handler is None:
+            method = self._methods.get(path)
+            if method is None:
+                return self._unknown(path)
+            if isinstance(method, UnaryMethod):
+                handler = grpc.unary_unary_rpc_method_handler(self._unary(method))
+            else:
+                handler = self._stream_handler(method)
+            self._made[path] = handler
+        return handler
+
+    def stop(self) -> None:
+        self._is_stopping = True
+        for task in self._streams:
+            task.cancel()
+
+    def _unknown(self, path: str) -> _Handler:
+        refusal = self._methods.unknown(path)
+
+        async def refuse(_: AsyncIterator[bytes], context: Any) -> None:
+            await _abort(context, refusal)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+    def _unary(self, method: UnaryMethod) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        handle = method.handle
+        limit = self._limit_bytes
+
+        async def answer(message: bytes, context: Any) -> bytes:
+            try:
+                _check(message, limit, context)
+                call = _UnaryCall()
+                reply = handle(message, call)
+                if reply is None:
+                    reply = await call.wait()
+            except Exception as error:  # all of them are answered, bugs logged
+                await _abort(context, _status(error))
+                raise
+            return reply
+
+        return answer
+
+    def _stream_handler(self, method: StreamMethod) -> _Handler:
+        async def serve(requests: AsyncIterator[bytes], context: Any) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._streams.add(task)
+            try:
+                await method.serve(_Stream(requests, context, self._limit_bytes))
+            except asyncio.CancelledError:
+                if not self._is_stopping:
+                    raise
+                task.uncancel()
+                await _abort(context, status.SERVER_STOPPED)
+            except Exception as error:  # noqa: BLE001  # as for unary calls
+                await _abort(context, _status(error))
+            finally:
+                self._streams.discard(task)
+
+        async def serve_one(message: bytes, context: Any) -> None:
+            await serve(_only(message), context)
+
+        if method.client_streams:
+            return grpc.stream_stream_rpc_method_handler(serve)
+        return grpc.unary_stream_rpc_method_handler(serve_one)
+
+
+class _UnaryCall:
+    """A call that waits in a future, made only when there is something to wait for."""
+
+    __slots__ = ("_answer", "_future")
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[bytes] | None = None
+        self._answer: bytes | Exception | None = None
+
+    async def wait(self) -> bytes:
+        if self._answer is None:
+            self._future = asyncio.get_running_loop().create_future()
+            return await self._future
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+    def reply(self, message: bytes) -> None:
+        self._answer = message
+        if self._future is not None and not self._future.done():
+            self._future.set_result(message)
+
+    def fail(self, error: Exception) -> None:
+        self._answer = error
+        if self._future is not None and not self._future.done():
+            self._future.set_exception(error)
+
+
+class _Stream:
+    """A `server.call.Stream` over a grpc.aio call."""
+
+    def __init__(self, requests: AsyncIterator[bytes], context: Any, limit_bytes: int) -> None:
+        self._requests = requests
+        self._context = context
+        self._limit_bytes = limit_bytes
+
+    async def receive(self) -> bytes | None:
+        async for message in self._requests:
+            _check(message, self._limit_bytes, self._context)
+            return message
+        return None
+
+    async def send(self, message: bytes) -> None:
+        await self._context.write(message)
+
+
+async def _only(message: bytes) -> AsyncIterator[bytes]:
+    yield message
+
+
+def _check(message: bytes, limit_bytes: int, context: Any) -> None:
+    """What etcd's interceptors refuse before a service sees the call."""
+    if len(message) > limit_bytes:
+        raise RpcError(status.message_too_large(len(message), limit_bytes))
+    for key, value in context.invocation_metadata() or ():
+        if key == _API_VERSION and not _is_text(value):
+            raise RpcError(status.INVALID_CLIENT_API_VERSION)
+
+
+def _is_text(value: str | bytes) -> bool:
+    if isinstance(value, str):
+        return True
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _status(error: Exception) -> Status:
+    known = status_of(error)
+    if known is not None:
+        return known
+    logger.error("a request failed by a bug of the server", exc_info=error)
+    return Status(status.Code.UNKNOWN, f"{type(error).__name__}: {error}")
+
+
+async def _abort(context: Any, refusal: Status) -> None:
+    await context.abort(_CODES[refusal.code], refusal.message)
+
+
+def address_of(host: str, port: int) -> str:
+    """`host:port` as grpc binds it; an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+__all__: Sequence[str] = ("GrpcioServer", "address_of")
