@@ -73,7 +73,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
         if match is None or (match["sign"] and low == 0):  # ParseUint takes no sign at all.
             raise ValueError(PARSE_ERROR)
         base = next(name for name in _BASES if match[name] is not None)
-        value = int(match["sign"] + match[base], _BASES[base])
+        value = int(match["sign"] + match[base].replace("_", ""), _BASES[base])
         if not low <= value <= high:
             raise ValueError(RANGE_ERROR)
         return value
