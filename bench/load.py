@@ -1,8 +1,8 @@
 """Throughput and cost per request, by h2load: the two servers in turn, round by round.
 
-Each point gets fresh servers, so that no point pays for what an earlier one left behind. A first
-short run is thrown away; it warms both sides and tells how many requests fill the asked seconds.
-From then on the number of requests is exact, and so is the check after each run.
+Each point gets fresh servers, so that no point pays for what an earlier one left behind. Two
+short runs are thrown away; they warm both sides and tell how many requests fill the asked
+seconds. From then on the number of requests is exact, and so is the check after each run.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class _Point:
             # The same seed for each: both get the same bytes.
             body.write_bytes(self._workload.prepare(client, random.Random(self._seed)))
         in_flight = self._clients * self._streams
-        rate = self._drive(server, body, in_flight * 20).rate
+        rate = self._drive(server, body, in_flight).rate
         rate = self._drive(server, body, max(in_flight, int(rate * seconds / 3))).rate
         return server, body, max(in_flight, min(REQUESTS_MAX, int(rate * seconds)))
 
