@@ -306,9 +306,10 @@ class Lessor:
             CorruptLeaseError: the bucket has a row that no lessor wrote; nothing has changed.
         """
         leases: dict[LeaseID, Lease] = {}
+        ttl_min = self._ttl_min
         for key, value in self._bucket.scan():
             lease_id, ttl = record.decode(key, value)
-            leases[lease_id] = Lease(lease_id, max(ttl, self._ttl_min), FOREVER)
+            leases[lease_id] = Lease(lease_id, ttl if ttl > ttl_min else ttl_min, FOREVER)
         self._reset(leases)
 
     def stop(self) -> None:

@@ -39,7 +39,7 @@ def decode(key: bytes, value: bytes) -> tuple[LeaseID, int]:
     """
     if len(key) != _KEY.size:
         raise CorruptLeaseError(key, f"the key has {len(key)} bytes instead of {_KEY.size}")
-    (lease_id,) = _KEY.unpack(key)
+    lease_id: LeaseID = _KEY.unpack(key)[0]
     if lease_id == NO_LEASE:
         raise CorruptLeaseError(key, "the ID is 0")
     try:
@@ -51,4 +51,4 @@ def decode(key: bytes, value: bytes) -> tuple[LeaseID, int]:
         raise CorruptLeaseError(key, f"the value is of lease {stored_id:x}")
     if not 1 <= ttl <= TTL_MAX_S:
         raise CorruptLeaseError(key, f"a TTL of {ttl} s is not in 1..{TTL_MAX_S}")
-    return LeaseID(lease_id), ttl
+    return lease_id, ttl

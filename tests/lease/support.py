@@ -1,0 +1,107 @@
+"""Real parts for the lessor to work on, and the ids and keys that tests speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from lease.lessor import LeaseID, Lessor
+from lease.record import decode
+
+L1: Final = LeaseID(1)
+L2: Final = LeaseID(2)
+L3: Final = LeaseID(3)
+NEGATIVE: Final = LeaseID(-1)
+SMALLEST: Final = LeaseID(-(2**63))
+LARGEST: Final = LeaseID(2**63 - 1)
+
+
+@dataclass(slots=True)
+class MemoryBucket:
+    """A `LeaseBucket` in a dict, stricter than a disk: only what is there can be deleted."""
+
+    rows: dict[bytes, bytes] = field(default_factory=dict)
+    journal: list[str] = field(default_factory=list)  # What happened, in order; may be shared.
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.journal.append(f"record {key.hex()}")
+        self.rows[key] = value
+
+    def delete(self, key: bytes) -> None:
+        self.journal.append(f"forget {key.hex()}")
+        del self.rows[key]
+
+    def scan(self) -> Iterator[tuple[bytes, bytes]]:
+        yield from sorted(self.rows.items())
+
+    def ttls(self) -> dict[LeaseID, int]:
+        """What a lessor would read from it, in bucket order."""
+        return dict(decode(key, value) for key, value in self.scan())
+
+
+@dataclass(slots=True)
+class Deleted:
+    """A `TxnDelete` that remembers what it was asked to delete."""
+
+    journal: list[str]
+    on_delete: Callable[[bytes], None]
+    keys: list[bytes] = field(default_factory=list)
+    ended: bool = False
+
+    def delete_range(self, key: bytes, end: bytes | None) -> tuple[int, int]:
+        assert not self.ended
+        assert end is None, "the lessor deletes single keys"
+        self.keys.append(key)
+        self.journal.append(f"delete {key.decode()}")
+        self.on_delete(key)
+        return 1, 1
+
+    def end(self) -> None:
+        assert not self.ended
+        self.ended = True
+        self.journal.append("end")
+
+
+@dataclass(slots=True)
+class Deleter:
+    """A `RangeDeleter` that keeps every transaction it opened."""
+
+    journal: list[str] = field(default_factory=list)
+    opened: list[Deleted] = field(default_factory=list)
+    on_delete: Callable[[bytes], None] = lambda _key: None
+
+    def __call__(self) -> Deleted:
+        self.opened.append(Deleted(self.journal, self.on_delete))
+        return self.opened[-1]
+
+
+@dataclass(slots=True)
+class Bench:
+    """A lessor and all it stands on."""
+
+    lessor: Lessor
+    bucket: MemoryBucket
+    deleter: Deleter
+    journal: list[str]
+
+    def restarted(self, *, ttl_min: int = 2) -> Lessor:
+        """A lessor of a process that comes later, recovered from the same bucket."""
+        lessor = Lessor(self.bucket, self.deleter, ttl_min=ttl_min)
+        lessor.recover()
+        return lessor
+
+
+def build(*, ttl_min: int = 2, revoke_rate: int = 0, primary: bool = True) -> Bench:
+    """A lessor with an empty bucket, promoted at time 0 unless told otherwise."""
+    journal: list[str] = []
+    bucket, deleter = MemoryBucket(journal=journal), Deleter(journal)
+    lessor = Lessor(bucket, deleter, ttl_min=ttl_min, revoke_rate=revoke_rate)
+    if primary:
+        lessor.promote(0, now=0)
+    return Bench(lessor, bucket, deleter, journal)
+
+
+def expired_ids(lessor: Lessor, now: float, *, limit: int = 100) -> list[LeaseID]:
+    """The ids of one call of `expired`."""
+    return [lease.id for lease in lessor.expired(now, limit=limit)]
