@@ -59,13 +59,9 @@ class Setting:
     field: str = ""  # Of `Config`; empty for a flag without effect.
     aliases: tuple[str, ...] = ()  # Flags that mean the same; the one above wins over them.
 
-    @property
-    def variable(self) -> str:
-        """The environment variable that sets it (pkg/flags/flag.go)."""
-        return variable_of(self.flag)
-
 
 def variable_of(flag: str) -> str:
+    """The environment variable that sets a flag (pkg/flags/flag.go)."""
     return "ETCD_" + flag.upper().replace("-", "_")
 
 

@@ -142,6 +142,7 @@ def test_a_locked_directory_is_waited_for_and_the_wait_remarked_every_ten_second
 
 def test_a_wait_that_is_cancelled_leaves_the_lock_to_others(tmp_path: Path) -> None:
     async def scenario() -> None:
+        descriptors = set(os.listdir("/proc/self/fd"))
         clock = FakeClock()
         data = DataDir.prepare(tmp_path)
         held = await data.lock(clock, _no_remark)
@@ -151,6 +152,7 @@ def test_a_wait_that_is_cancelled_leaves_the_lock_to_others(tmp_path: Path) -> N
         await settle()
         assert waiting.cancelled()
         held.release()
+        assert set(os.listdir("/proc/self/fd")) == descriptors
         (await data.lock(clock, _no_remark)).release()
 
     asyncio.run(scenario())

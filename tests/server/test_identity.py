@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from server.config import Config, ConfigError
-from server.identity import Identity, bootstrap_identity, derive_cluster_id
+from server.identity import Identity, bootstrap_identity, derive_cluster_id, derive_member_id
 from server.urls import parse_urls
 
 
@@ -38,6 +38,11 @@ def test_several_peer_urls_are_sorted_before_they_are_hashed() -> None:
     assert bootstrap_identity(config) == Identity(13421584087297537641, 16912944511710946256)
 
 
+def test_the_order_of_peer_urls_does_not_change_the_member_id() -> None:
+    urls = ["http://a:1", "http://b:1"]
+    assert derive_member_id(urls, "t") == derive_member_id(urls[::-1], "t")
+
+
 def test_the_order_of_members_does_not_change_the_cluster_id() -> None:
     assert derive_cluster_id([1, 2**64 - 1]) == derive_cluster_id([2**64 - 1, 1])
 
@@ -60,7 +65,12 @@ def test_an_initial_cluster_without_this_member_is_refused() -> None:
     )
 
 
-def test_an_initial_cluster_of_several_members_is_refused() -> None:
+def test_an_initial_cluster_of_two_members_is_refused() -> None:
+    config = Config(initial_cluster="default=http://localhost:2380,b=http://b:1")
+    assert _refusal(config).startswith("--initial-cluster names other members (b), but")
+
+
+def test_the_other_members_of_an_initial_cluster_are_named_in_order() -> None:
     config = Config(initial_cluster="default=http://localhost:2380,b=http://b:1,a=http://a:1")
     assert _refusal(config) == (
         "--initial-cluster names other members (a, b), but a Tenure is one server:"
