@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ FAILURES = (BenchError, WireError, RuntimeError, grpc.RpcError, subprocess.Subpr
 def main() -> int:
     """Return the exit status: 0 if everything asked for was measured."""
     options = _parse(sys.argv[1:])
+    # As Ctrl-C does: unwind, so that the servers are stopped and their data removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     contenders = _contenders(options)
     if not contenders:
         return 2
