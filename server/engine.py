@@ -97,7 +97,7 @@ class Engine:
         self._group: list[tuple[_Pending, Any, Exception | None]] = []
         self._is_scheduled = False
         self._in_flight = False
-        self._settled: asyncio.Future[None] | None = None
+        self._settling: list[asyncio.Future[None]] = []
         self._groups = 0
         self._commands = 0
 
@@ -150,9 +150,11 @@ class Engine:
     async def settled(self) -> None:
         """Return once no group is in flight; the caller may read until it next awaits."""
         while self._in_flight:
-            if self._settled is None:
-                self._settled = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._settled)
+            # A future for each, so that it is woken by the very next thing the loop does: one
+            # step more, and the next group is applied before it has looked.
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._settling.append(waiter)
+            await waiter
 
     async def drained(self) -> None:
         """Return once nothing is queued or in flight."""
@@ -266,10 +268,11 @@ class Engine:
                 call.fail(error)
             else:
                 call.reply(reply)
-        if self._settled is not None:
-            self._settled.set_result(None)
-            self._settled = None
-        if self._queue:
+        settling, self._settling = self._settling, []
+        for waiter in settling:
+            if not waiter.done():  # Its coroutine may have been cancelled.
+                waiter.set_result(None)
+        if self._queue:  # Behind the waiters: else they would starve while clients write.
             self._schedule()
 
 
