@@ -120,15 +120,22 @@ class Engine:
             or self._queue_bytes + size_bytes > QUEUE_BYTES_MAX
         ):
             raise TooManyRequestsError
-        self._queue.append(_Pending(command, call, encode, size_bytes))
-        self._queue_bytes += size_bytes
-        self._schedule()
+        self._enqueue(_Pending(command, call, encode, size_bytes))
 
     async def run(self, command: Command[ResultT]) -> ResultT:
-        """Queue `command`; return its result once it is durable. Raises what `check` raises."""
+        """Queue `command`; return its result once it is durable. Raises what `check` raises.
+
+        For the server's own commands. They are never refused for want of room: full of clients'
+        writes, it must expire leases all the same. Each task and stream has one at a time.
+        """
         waiter: _Waiter[ResultT] = _Waiter(asyncio.get_running_loop())
-        self.submit(command, waiter, waiter.keep)
+        self._enqueue(_Pending(command, waiter, waiter.keep, 0))
         return await waiter.future
+
+    def _enqueue(self, pending: _Pending) -> None:
+        self._queue.append(pending)
+        self._queue_bytes += pending.size_bytes
+        self._schedule()
 
     # --- reading ---
 
