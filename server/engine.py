@@ -209,7 +209,7 @@ class Engine:
         try:
             self._apply_group()
         except BaseException as error:  # noqa: BLE001  # whatever it is, memory is not the disk
-            self._on_fatal(error)
+            self._end(error)
 
     def _apply_group(self) -> None:
         state, store, queue, group = self._state, self._store, self._queue, self._group
@@ -241,13 +241,18 @@ class Engine:
     def _on_flushed(self, error: BaseException | None) -> None:
         """Called on the loop when the group in flight is on disk, or is known not to be."""
         if error is not None:
-            self._on_fatal(error)
+            self._end(error)
             return
         try:
             self._in_flight = False
             self._settle()
         except BaseException as bug:  # noqa: BLE001  # as in `_turn`
-            self._on_fatal(bug)
+            self._end(bug)
+
+    def _end(self, error: BaseException) -> None:
+        """Never settle again: whoever still comes waits, even if the process takes time to end."""
+        self._in_flight = True
+        self._on_fatal(error)
 
     def _settle(self) -> None:
         """Everything applied is durable: show it."""
