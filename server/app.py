@@ -216,6 +216,7 @@ class _Server:
         config, backend = self._config, self._backend
         assert backend is not None
         began = self._clock.now()
+        gc.disable()  # Everything that recovery makes stays; walking it again and again is waste.
         recovered = recover(
             backend,
             lambda: bootstrap_identity(config),
@@ -238,9 +239,9 @@ class _Server:
             unix_ms=time.time_ns() // 1_000_000,
             on_fatal=die,
         )
-        gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        gc.enable()
         state.lessor.promote(0, now=self._clock.now())
         logger.info(
             "recovered",
