@@ -39,6 +39,10 @@ def test_attaching_a_key_to_its_own_lease_again_changes_nothing(lessor: Lessor) 
     lessor.attach(L1, [b"a", b"a"])
     assert lessor.lookup(L1).keys == b"a"
     assert lessor.stats().keys == 1
+    lessor.attach(L1, [b"b"])
+    held = lessor.lookup(L1).keys
+    lessor.attach(L1, [b"a", b"b"])
+    assert lessor.lookup(L1).keys is held
     lessor.check_invariants(0)
 
 

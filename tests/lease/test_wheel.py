@@ -52,6 +52,25 @@ def test_a_renewed_lease_moves_once_per_ttl_however_often_it_was_renewed() -> No
     assert wheel.take(39.75, limit=1) == [leases[L1]]
 
 
+def test_a_lease_stands_at_the_first_tick_not_before_its_expiry() -> None:
+    wheel, leases = fill(1, expiry=5)
+    enter(wheel, leases, 2, expiry=5.02)
+    enter(wheel, leases, 3, expiry=5.05)
+    assert {tick: [lease.id for lease in slot] for tick, slot in wheel._slots.items()} == {
+        100: [1],
+        101: [2, 3],
+    }
+
+
+def test_the_entry_of_a_revoked_lease_is_dropped_also_if_its_id_lives_again() -> None:
+    wheel, leases = fill(1, expiry=10)
+    leases[L1].expiry = 15  # Renewed, then revoked; the id is granted anew.
+    enter(wheel, leases, 1, expiry=17)
+    assert wheel.entries == 2
+    wheel.take(10, limit=1)
+    assert wheel.entries == 1
+
+
 def test_a_jump_over_a_billion_ticks_costs_no_more_than_what_stands_there() -> None:
     wheel, leases = fill(0, expiry=0)
     for number in range(1, 101):
@@ -152,7 +171,9 @@ def test_too_many_dead_entries_are_swept_out_in_bounded_steps_before_their_tick(
 
 def test_a_sweep_keeps_the_living_in_a_slot_of_both() -> None:
     count = 3 * DEAD_MIN
-    wheel, leases = fill(count, expiry=1_000, ttl=1_000)
+    wheel, leases = fill(count // 2, expiry=1_000, ttl=1_000)
+    for number in range(count // 2 + 1, count + 1):
+        enter(wheel, leases, number, expiry=900, ttl=1_000)
     for number in range(1, count + 1):
         if number % 3:
             del leases[LeaseID(number)]
@@ -196,7 +217,7 @@ def test_a_slot_whose_tick_comes_during_a_sweep_is_walked_and_the_sweep_goes_on(
     taken: list[LeaseID] = []
     for tick in range(15 * 20):
         due = wheel.take(tick / 20, limit=10**9)
-        if tick % 20 == 0:
+        if tick in (10, 2 * 20, 5 * 20):
             wheel.check_invariants(tick / 20)
         for lease in due:
             taken.append(lease.id)
