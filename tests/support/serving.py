@@ -1,0 +1,184 @@
+"""The whole server behind real gRPC, in the test's own process.
+
+    @served(max_txn_ops=2)
+    async def test_something(server: Running) -> None:
+        await server.client.kv.Put(...)
+
+Keyword arguments are fields of `server.config.Config`. Data is in memory, or in the RocksDB
+directory a test names; time is the machine's, or a `FakeClock` that the test moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from mvcc.backend.base import Backend
+from mvcc.backend.memory import MemoryBackend
+from mvcc.backend.rocks import RocksBackend
+from mvcc.watch import WatchHub
+from server.app import Core, build_core
+from server.clock import Clock, SystemClock
+from server.config import Config
+from server.flusher import Flusher, InlineFlusher, ThreadFlusher
+from server.identity import bootstrap_identity
+from server.recovery import recover
+from server.transport.grpcio import GrpcioServer
+from tests.support.client import Client
+from tests.support.clock import FakeClock
+
+GRACE_S: Final = 5.0  # For calls under way at the stop; they end in milliseconds.
+_UNIX_MS: Final = 1_700_000_000_000  # The wall clock at the start: only lease ids depend on it.
+
+
+class Running:
+    """A server that serves, and a client of it."""
+
+    def __init__(self, core: Core, clock: Clock, config: Config, backend: Backend) -> None:
+        self.core = core
+        self.clock = clock
+        self.config = config
+        self.backend = backend
+        self.fatal: list[BaseException] = []
+        self._directory = tempfile.TemporaryDirectory(prefix="tenure-")  # A short path: a socket.
+        self.socket = Path(self._directory.name) / "client.sock"
+        self.client = Client(self.target)
+        self._clients = [self.client]
+        self._transport = GrpcioServer(
+            core.methods,
+            max_request_bytes=config.max_request_bytes,
+            max_concurrent_streams=config.max_concurrent_streams,
+            keepalive_min_time_s=config.grpc_keepalive_min_time_s,
+            keepalive_interval_s=config.grpc_keepalive_interval_s,
+            keepalive_timeout_s=config.grpc_keepalive_timeout_s,
+        )
+        self._background: asyncio.Future[None] | None = None
+
+    @property
+    def target(self) -> str:
+        return f"unix:{self.socket}"
+
+    @property
+    def hub(self) -> WatchHub:
+        return self.core.hub
+
+    @property
+    def time(self) -> FakeClock:
+        """The clock of a test that moves it."""
+        assert isinstance(self.clock, FakeClock)
+        return self.clock
+
+    def connect(self) -> Client:
+        """One more connection; closed with the server."""
+        self._clients.append(Client(self.target))
+        return self._clients[-1]
+
+    async def start(self) -> None:
+        self.core.recovered.state.lessor.promote(0, now=self.clock.now())
+        self._transport.listen(self.target)
+        await self._transport.start()
+        self._background = asyncio.ensure_future(self.core.serve())
+
+    async def stop_serving(self) -> None:
+        """What the process does on SIGTERM, up to closing the store."""
+        if self._background is None:
+            return
+        background, self._background = self._background, None
+        self.core.recovered.state.lessor.demote()
+        await self._transport.stop(GRACE_S)
+        died = background.done()
+        background.cancel()
+        await asyncio.wait((background,))
+        if died:
+            background.result()
+        if self.fatal:
+            raise self.fatal[0]
+        await self.core.engine.drained()
+        self.core.flusher.stop()
+
+    async def stop(self) -> None:
+        for client in self._clients:
+            await client.close()
+        await self.stop_serving()
+        self._directory.cleanup()
+
+
+@asynccontextmanager
+async def running(
+    *,
+    clock: Clock | None = None,
+    backend: Backend | None = None,
+    directory: Path | None = None,
+    **settings: Any,
+) -> AsyncIterator[Running]:
+    """Serve until the block ends.
+
+    `backend` is left open, so that a second server on it is the first one restarted;
+    `directory` is a RocksDB store on disk, opened here and closed at the end.
+    """
+    config = Config(**settings)
+    used_clock = SystemClock() if clock is None else clock
+    opened = RocksBackend.open(directory) if directory is not None else None
+    used_backend = opened or backend or MemoryBackend()
+    flusher: Flusher = InlineFlusher()
+    if opened is not None:
+        flusher = ThreadFlusher(opened, asyncio.get_running_loop())
+    recovered = recover(
+        used_backend,
+        lambda: bootstrap_identity(config),
+        ttl_min=config.lease_ttl_min,
+        revoke_rate=config.lease_revoke_rate,
+        mark=None,
+    )
+    fatal: list[BaseException] = []
+    core = build_core(
+        config,
+        recovered,
+        flusher,
+        used_clock,
+        mark=None,
+        unix_ms=_UNIX_MS,
+        on_fatal=fatal.append,
+    )
+    server = Running(core, used_clock, config, used_backend)
+    server.fatal = fatal
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+        if opened is not None:
+            opened.close()
+
+
+Scenario = Callable[..., Awaitable[None]]
+
+
+def served(
+    *, clock: Callable[[], Clock] = SystemClock, **settings: Any
+) -> Callable[[Scenario], Callable[..., None]]:
+    """Run an async test with a server of its own, given to it as the argument `server`."""
+
+    def decorate(scenario: Scenario) -> Callable[..., None]:
+        @functools.wraps(scenario)
+        def test(**arguments: Any) -> None:
+            async def run() -> None:
+                async with running(clock=clock(), **settings) as server:
+                    await scenario(server=server, **arguments)
+
+            asyncio.run(run())
+
+        # What pytest is to see: the scenario's other parameters, and that it is no coroutine.
+        del test.__wrapped__
+        signature = inspect.signature(scenario)
+        others = [each for name, each in signature.parameters.items() if name != "server"]
+        test.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
+        return test
+
+    return decorate
