@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
 from lease.errors import LeaseNotFoundError, NotPrimaryError
 from lease.lessor import Lease, LeaseID
 from server.commands.base import State, WritesOnly
+from server.log import fields
+
+logger = logging.getLogger(__name__)
 
 SLICE_S: Final = 0.005  # Loop time that the revokes of one group may take.
 SLICE_LEASES_MAX: Final = 1000  # And how many they may be, where the clock does not move.
 _CHUNK_LEASES: Final = 16  # Revoked between two looks at the clock.
+BIG_LEASE_KEYS: Final = 10_000  # A revoke is one revision, never split: above this it is told.
+
+
+def revoke(state: State, lease_id: LeaseID) -> None:
+    """Revoke an existing lease in the group being applied."""
+    keys = state.lessor.revoke(lease_id)
+    state.unsettled.add(lease_id)
+    if keys > BIG_LEASE_KEYS:
+        logger.warning(
+            "revoked a lease with very many keys; everything else had to wait",
+            extra=fields(lease_id=f"{lease_id % (1 << 64):016x}", keys=keys),
+        )
 
 
 class GrantLease(WritesOnly):
@@ -45,8 +61,7 @@ class RevokeLease(WritesOnly):
         state.lessor.lookup(self._lease_id)
 
     def apply(self, state: State) -> int:
-        state.lessor.revoke(self._lease_id)
-        state.unsettled.add(self._lease_id)
+        revoke(state, self._lease_id)
         return state.store.current
 
 
@@ -72,8 +87,7 @@ class ExpireLease(WritesOnly):
             return True
         if not state.lessor.is_due(lease, state.horizon):
             return False
-        state.lessor.revoke(self._lease_id)
-        state.unsettled.add(self._lease_id)
+        revoke(state, self._lease_id)
         return True
 
 
@@ -100,8 +114,7 @@ class ExpireDue(WritesOnly):
             chunk = lessor.expired(horizon, limit=min(_CHUNK_LEASES, self._limit - len(expired)))
             for lease in chunk:
                 expired.append((lease.id, horizon - lease.expiry))
-                lessor.revoke(lease.id)
-                state.unsettled.add(lease.id)
+                revoke(state, lease.id)
             if not chunk or self._clock() >= until:
                 break
         return expired
