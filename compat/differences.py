@@ -1,0 +1,49 @@
+"""Where Tenure is not to be like etcd 3.5.1, each by name.
+
+Tenure follows the newest patch of etcd's 3.6 line. Every other difference that a test shows is an error.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from compat.targets import TENURE, Target
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What the newest 3.6 does otherwise than 3.5.1, and since when."""
+
+    what: str
+    since: str
+
+
+DIFFERENCES: Final = {
+    "lease-id-range": Difference(
+        "A lease whose id is negative or the largest survives a restart; before, it was forgotten, and "
+        "its keys stayed for ever.",
+        "etcd 3.5.2, server/lease/lessor.go: unsafeGetAllLeases",
+    ),
+    "hashkv-at-compact-revision": Difference(
+        "HashKV at the very revision of the last compaction answers; before, it was refused as compacted.",
+        "etcd 3.5.10, server/storage/mvcc/kvstore.go: hashByRev",
+    ),
+    "tombstone-at-compact-revision": Difference(
+        "A delete at the very revision of a compaction is kept, so that a watch from there sees it.",
+        "etcd 3.5.16, server/storage/mvcc/key_index.go: keep",
+    ),
+    "negative-watch-revision": Difference(
+        "A watch from a revision below zero is refused as compacted; before, it was taken for the past.",
+        "etcd 3.6.6, server/etcdserver/api/v3rpc/watch.go: recvLoop",
+    ),
+}
+
+
+def differs(name: str, target: Target) -> bool:
+    """True if `target` has the newer behaviour of that name.
+
+    Raises:
+        KeyError: no such difference is meant.
+    """
+    if name not in DIFFERENCES:
+        raise KeyError(name)
+    return target.name == TENURE.name

@@ -1,0 +1,23 @@
+"""The one place that imports python-etcd3, and what it needs for that.
+
+Its protobuf messages were generated years ago: only protobuf's pure-Python implementation takes them, and
+not without warnings. They also have the names of Tenure's messages. So this suite is a pytest process of
+its own, in which nothing of Tenure is imported.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+if "google.protobuf" in sys.modules:
+    raise ImportError("compat/ is to be run by itself: `make compat`, or `pytest compat`")
+os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import etcd3
+
+__all__ = ["Connect", "etcd3"]
+
+Connect = Callable[[], etcd3.Etcd3Client]
