@@ -5,17 +5,20 @@ slice is one command among the others and waits for its group to be durable, so 
 come in between; no count limits how many leases go in a second, unless --lease-revoke-rate does.
 
 It begins only once the sockets have been read: after a stall of the process the engine holds the
-horizon of what is due back (see `server.lease_clock`).
+horizon of what is due back (see `server.lease_clock`). What tells a stall is that the clock was
+not observed; so it is, every tick, by a task of its own: a slice may wait long for a slow disk.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
+from collections import deque
 from typing import Final
 
 from lease.lessor import Lessor
-from lease.wheel import TICK_S
+from lease.wheel import TICKS_PER_S
 from server.clock import Clock
 from server.commands.lease import SLICE_LEASES_MAX, ExpireDue
 from server.engine import Engine
@@ -39,17 +42,26 @@ class Expirer:
         self._lessor = lessor
         self._clock = clock
         self._revoke_rate = revoke_rate
-        self._allowance = float(revoke_rate)
-        self._allowed_at = clock.now()
+        # When leases went, and how many: those of the last second, at most a cap's worth.
+        self._recent: deque[tuple[float, int]] = deque()
+        self._recent_total = 0
         self.expired_total = 0
         self.largest_lateness_s = 0.0
 
     async def run(self) -> None:
         """Serve until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._observe())
+            tasks.create_task(self._expire())
+
+    async def _observe(self) -> None:
         while True:
-            deadline = (math.floor(self._clock.now() / TICK_S) + 1) * TICK_S
-            await self._clock.sleep_until(deadline)
-            self._engine.horizon()  # Observed each tick, so that a stall can be told.
+            await self._next_tick()
+            self._engine.horizon()
+
+    async def _expire(self) -> None:
+        while True:
+            await self._next_tick()
             if not len(self._lessor):
                 continue
             while (limit := self._limit()) > 0:
@@ -58,20 +70,25 @@ class Expirer:
                 if not expired and self._lessor.idle:
                     break
 
+    async def _next_tick(self) -> None:
+        # Ticks are counted as the wheel counts them: a product with 0.05 may miss the next one.
+        tick = math.floor(self._clock.now() * TICKS_PER_S) + 1
+        await self._clock.sleep_until(tick / TICKS_PER_S)
+
     def _limit(self) -> int:
-        """How many leases may be revoked now."""
+        """How many leases may be revoked now: no more than the cap in any one second."""
         if self._revoke_rate == _NO_CAP:
             return SLICE_LEASES_MAX
-        now = self._clock.now()
-        earned = (now - self._allowed_at) * self._revoke_rate
-        # What was not used is kept for one second at most: the cap is one a second.
-        self._allowance = min(self._allowance + earned, float(self._revoke_rate))
-        self._allowed_at = now
-        return min(SLICE_LEASES_MAX, int(self._allowance))
+        a_second_ago = self._clock.now() - 1
+        while self._recent and self._recent[0][0] <= a_second_ago:
+            self._recent_total -= self._recent.popleft()[1]
+        return min(SLICE_LEASES_MAX, self._revoke_rate - self._recent_total)
 
     def _note(self, lateness_s: list[float]) -> None:
+        if not lateness_s:
+            return
         self.expired_total += len(lateness_s)
-        if self._revoke_rate:
-            self._allowance -= len(lateness_s)
-        if lateness_s:
-            self.largest_lateness_s = max(self.largest_lateness_s, *lateness_s)
+        self.largest_lateness_s = max(self.largest_lateness_s, *lateness_s)
+        if self._revoke_rate != _NO_CAP:
+            self._recent.append((self._clock.now(), len(lateness_s)))
+            self._recent_total += len(lateness_s)
