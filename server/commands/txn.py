@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from etcdpb.rpc_pb2 import RequestOp, TxnRequest
 from mvcc.compare import all_hold
+from mvcc.errors import KeyNotFoundError
+from mvcc.keyrange import KeyRange
 from mvcc.txn import WriteTxn
 from mvcc.view import RangeResult, check_txn_range, range_in_txn
 from server.commands.base import State
@@ -48,7 +50,7 @@ class Txn:
 
     def check(self, state: State) -> None:
         state.refuse_writes_under_alarm(needs_space=self._needs_space)
-        _check(state, _choose(state, self._request))
+        _check(state, _choose(state, self._request), [])
 
     def apply(self, state: State) -> TxnResult:
         branch = _choose(state, self._request)
@@ -66,7 +68,7 @@ def read_only_txn(state: State, request: TxnRequest) -> TxnResult:
         FutureRevisionError, CompactedError
     """
     branch = _choose(state, request)
-    _check(state, branch)
+    _check(state, branch, [])
     answers: list[PutResult | DeleteResult | RangeAnswer | TxnResult] = [
         RangeAnswer(state.store.current, range_in_txn(state.store, operation.request_range))
         for operation in branch.operations
@@ -106,16 +108,28 @@ def _choose(state: State, request: TxnRequest) -> _Branch:
     return _Branch(succeeded, operations, nested)
 
 
-def _check(state: State, branch: _Branch) -> None:
-    """Raise the first thing that stands against the operations to be run."""
+def _check(state: State, branch: _Branch, deleted: list[KeyRange]) -> None:
+    """Raise the first thing that stands against the operations to be run.
+
+    `deleted` collects what the operations before delete: where the overlap check has its holes,
+    a put may follow the delete of its own key, and then there is nothing left of it to keep.
+    (etcd notices only half-way through, and ends its process.)
+    """
     nested = iter(branch.nested)
     for operation in branch.operations:
         if operation.HasField("request_put"):
-            check_put(state, operation.request_put)
+            request = operation.request_put
+            check_put(state, request)
+            keeps = request.ignore_value or request.ignore_lease
+            if keeps and any(request.key in keys for keys in deleted):
+                raise KeyNotFoundError(request.key)
+        elif operation.HasField("request_delete_range"):
+            doomed = operation.request_delete_range
+            deleted.append(KeyRange.from_wire(doomed.key, doomed.range_end))
         elif operation.HasField("request_range"):
             check_txn_range(state.store, operation.request_range)
         elif operation.HasField("request_txn"):
-            _check(state, next(nested))
+            _check(state, next(nested), deleted)
 
 
 def _run(
