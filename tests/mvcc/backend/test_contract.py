@@ -143,6 +143,22 @@ def test_a_scan_has_its_start_but_not_its_end(
     assert list(backend.scan(Column.KEY, start, end)) == [(key, b"v" + key) for key in expected]
 
 
+def test_a_scan_ends_at_its_end_whatever_the_memory_of_the_bound_is_used_for(
+    backend: Backend,
+) -> None:
+    """RocksDB keeps a pointer to the bound, and the caller's own bytes are gone by then."""
+    names = [b"row %02d" % number for number in range(20)]
+    batch = backend.batch()
+    for name in names:
+        batch.put(Column.KEY, name, b"")
+    backend.write(batch)
+    for number in range(20):
+        rows = backend.scan(Column.KEY, b"", b"row %02d" % number)
+        others = [b"row %02d" % other for other in range(20)]  # As long, so in the same place.
+        assert [key for key, _ in rows] == names[:number]
+        assert others == names
+
+
 def test_a_scan_is_as_of_the_call(backend: Backend) -> None:
     put(backend, Column.KEY, (b"a", b"1"), (b"b", b"1"), (b"c", b"1"))
     untouched = backend.scan(Column.KEY)

@@ -1,15 +1,11 @@
-"""What is RocksDB's alone: restarts, locks, damage, full disks, and the bounds it was given."""
+"""What is RocksDB's alone: restarts, locks, and the bounds it was given."""
 
 from __future__ import annotations
 
 import os
-import resource
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,69 +18,13 @@ from mvcc.backend.errors import (
     BackendIOError,
     BackendLockedError,
     NewerFormatError,
-    StoreShortError,
 )
-from mvcc.backend.mark import Mark
 from mvcc.backend.rocks import RocksBackend
-
-VALUE = b"v" * 100
-
-# Writes one-row batches, syncs and marks each, reports, and dies without closing anything.
-WRITE_AND_DIE = """
-import os, pathlib, signal, sys
-from mvcc.backend.base import Column
-from mvcc.backend.mark import Mark
-from mvcc.backend.rocks import RocksBackend
-path, rows = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-backend = RocksBackend.open(path / "db")
-mark = Mark.open(path / "mark")
-for number in range(1, rows + 1):
-    batch = backend.batch()
-    batch.put(Column.KEY, number.to_bytes(8, "big"), b"v" * 100)
-    backend.write(batch)
-    backend.sync()
-    mark.set(number, backend.sequence())
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def write_and_die(path: Path, rows: int) -> None:
-    command = [sys.executable, "-c", WRITE_AND_DIE, os.fspath(path), str(rows)]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-
-
-def put(backend: RocksBackend, column: Column, number: int, value: bytes = VALUE) -> None:
-    batch = backend.batch()
-    batch.put(column, number.to_bytes(8, "big"), value)
-    backend.write(batch)
-
-
-def numbers(backend: RocksBackend) -> list[int]:
-    return [int.from_bytes(key, "big") for key, _ in backend.scan(Column.KEY)]
-
-
-def the_log(path: Path) -> Path:
-    """The one write-ahead log with something in it."""
-    (log,) = [log for log in path.glob("*.log") if log.stat().st_size]
-    return log
-
-
-def flip_a_bit(file: Path, offset: int) -> None:
-    content = bytearray(file.read_bytes())
-    content[offset] ^= 0x10
-    file.write_bytes(content)
-
-
-@contextmanager
-def files_limited_to(size_bytes: int) -> Iterator[None]:
-    """No file of this process may grow beyond that. To a program it is as a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
+from tests.mvcc.backend.support import (
+    VALUE,
+    numbers,
+    put,
+)
 
 # --- restarts ---
 
@@ -243,107 +183,6 @@ def test_a_key_that_is_not_bytes_is_our_bug_and_not_the_disk_s(tmp_path: Path) -
     backend = RocksBackend.open(tmp_path)
     with pytest.raises(KeyError, match="only support bytes"):
         backend.get(Column.KEY, "text")  # type: ignore[arg-type]  # the point of the test
-    backend.close()
-
-
-# --- damage ---
-
-
-def test_a_torn_tail_starts_without_what_was_torn(tmp_path: Path) -> None:
-    write_and_die(tmp_path, 50)
-    log = the_log(tmp_path / "db")
-    os.truncate(log, log.stat().st_size - 1)
-    backend = RocksBackend.open(tmp_path / "db")
-    assert numbers(backend) == list(range(1, 50))
-    assert backend.sequence() == 49
-    backend.close()
-
-
-def test_a_flipped_bit_in_the_log_is_dropped_silently_and_the_mark_notices(tmp_path: Path) -> None:
-    """Recovery to a point in time takes the bit for the end of the log. Hence the mark."""
-    write_and_die(tmp_path, 50)
-    log = the_log(tmp_path / "db")
-    flip_a_bit(log, log.stat().st_size // 2)
-    backend = RocksBackend.open(tmp_path / "db")
-    left = numbers(backend)
-    assert left == list(range(1, len(left) + 1))
-    assert 20 <= len(left) <= 30
-    assert backend.sequence() == len(left)
-    mark = Mark.open(tmp_path / "mark")
-    with pytest.raises(StoreShortError) as short:
-        mark.check(recovered_revision=left[-1], recovered_sequence=backend.sequence())
-    assert short.value.acknowledged_revision == 50
-    mark.close()
-    backend.close()
-
-
-def test_an_undamaged_store_agrees_with_its_mark_after_kill_9(tmp_path: Path) -> None:
-    write_and_die(tmp_path, 50)
-    backend = RocksBackend.open(tmp_path / "db")
-    mark = Mark.open(tmp_path / "mark")
-    assert (mark.revision, mark.sequence) == (50, backend.sequence())
-    mark.check(recovered_revision=numbers(backend)[-1], recovered_sequence=backend.sequence())
-    mark.close()
-    backend.close()
-
-
-def test_a_row_that_cannot_be_read_is_not_taken_for_the_end(tmp_path: Path) -> None:
-    backend = RocksBackend.open(tmp_path)
-    for number in range(1, 2001):
-        put(backend, Column.KEY, number, number.to_bytes(8, "big") * 20)
-    backend.close()
-    RocksBackend.open(tmp_path).close()  # Replays the log into a file of its own.
-    table = max(tmp_path.glob("*.sst"), key=lambda file: file.stat().st_size)
-    flip_a_bit(table, table.stat().st_size // 2)
-    backend = RocksBackend.open(tmp_path)
-    scan = backend.scan(Column.KEY)
-    seen: list[int] = []
-    with pytest.raises(BackendCorruptError, match="block checksum mismatch"):
-        seen.extend(int.from_bytes(key, "big") for key, _ in scan)
-    assert 0 < len(seen) < 2000
-    lost = (seen[-1] + 1).to_bytes(8, "big")
-    with pytest.raises(BackendCorruptError, match="block checksum mismatch"):
-        backend.get(Column.KEY, lost)
-    with pytest.raises(BackendCorruptError, match="block checksum mismatch"):
-        list(backend.scan(Column.KEY, lost))  # Even if it is the first row that is asked for.
-    backend.close()
-
-
-def test_a_manifest_that_makes_no_sense_is_corruption(tmp_path: Path) -> None:
-    RocksBackend.open(tmp_path).close()
-    (manifest,) = tmp_path.glob("MANIFEST-*")
-    flip_a_bit(manifest, manifest.stat().st_size // 2)
-    with pytest.raises(BackendCorruptError):
-        RocksBackend.open(tmp_path)
-
-
-# --- a full disk ---
-
-
-def test_a_write_that_does_not_fit_fails_and_so_does_all_that_follows(tmp_path: Path) -> None:
-    backend = RocksBackend.open(tmp_path / "db")
-    put(backend, Column.KEY, 1)
-    backend.sync()
-    with files_limited_to(the_log(tmp_path / "db").stat().st_size + 150):
-        put(backend, Column.KEY, 2)
-        with pytest.raises(BackendIOError, match="File too large") as failure:
-            put(backend, Column.KEY, 3)
-        assert failure.value.path == tmp_path / "db"
-    # There is room again. But the log may end in half a record, so nothing may come after it.
-    with pytest.raises(BackendIOError):
-        put(backend, Column.KEY, 4)
-    with pytest.raises(BackendIOError):
-        backend.sync()
-    assert numbers(backend) == [1, 2]
-    assert backend.sequence() == 2
-    with pytest.raises(BackendIOError):
-        backend.close()
-    # All the same it let go of the directory, and what fitted is there.
-    backend = RocksBackend.open(tmp_path / "db")
-    assert numbers(backend) == [1, 2]
-    assert backend.sequence() == 2
-    put(backend, Column.KEY, 3)
-    backend.sync()
     backend.close()
 
 
