@@ -112,12 +112,17 @@ class RocksBatch:
 
 
 class _Cursor:
-    """Holds a scan's iterator so that `close` can take it away from an unfinished scan."""
+    """Holds a scan's iterator so that `close` can take it away from an unfinished scan.
 
-    __slots__ = ("__weakref__", "iterator")
+    And its options: the iterator reads the upper bound from their memory and does not keep them
+    alive. Without them a scan ends at whatever has come to stand there since.
+    """
 
-    def __init__(self, iterator: RdictIter) -> None:
+    __slots__ = ("__weakref__", "_options", "iterator")
+
+    def __init__(self, iterator: RdictIter, options: ReadOptions) -> None:
         self.iterator: RdictIter | _Closed = iterator
+        self._options = options
 
 
 class _Closed:
@@ -181,7 +186,7 @@ class RocksBackend:
             iterator.seek(start)
         except Exception as error:
             raise _ours(self._path, error) from error
-        cursor = _Cursor(iterator)
+        cursor = _Cursor(iterator, options)
         self._cursors.add(cursor)
         return _rows(self._path, cursor)
 

@@ -148,10 +148,7 @@ def test_a_scan_ends_at_its_end_whatever_the_memory_of_the_bound_is_used_for(
 ) -> None:
     """RocksDB keeps a pointer to the bound, and the caller's own bytes are gone by then."""
     names = [b"row %02d" % number for number in range(20)]
-    batch = backend.batch()
-    for name in names:
-        batch.put(Column.KEY, name, b"")
-    backend.write(batch)
+    put(backend, Column.KEY, *((name, b"") for name in names))
     for number in range(20):
         rows = backend.scan(Column.KEY, b"", b"row %02d" % number)
         others = [b"row %02d" % other for other in range(20)]  # As long, so in the same place.
