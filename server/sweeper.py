@@ -27,7 +27,8 @@ class Sweeper:
         while True:
             while self._compactor.is_sweeping:
                 await self._engine.run(CompactionStep())
-                await self._clock.sleep_until(self._clock.now() + PAUSE_S)
+                if self._compactor.is_sweeping:
+                    await self._clock.sleep_until(self._clock.now() + PAUSE_S)
             self._answer()
             await self._woken.wait()
             self._woken.clear()
