@@ -1,0 +1,68 @@
+"""Servers that are gone when the test is over, on sockets whose paths are short enough."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.process.client import Client
+from tests.support.process import ServerProcess
+
+
+class Servers:
+    """Starts servers over one data directory and clients of them."""
+
+    def __init__(self, data_dir: Path, sockets: Path, stack: ExitStack) -> None:
+        self.data_dir = data_dir
+        self._sockets = sockets
+        self._stack = stack
+        self._started = 0
+
+    def spawn(self, *flags: str, data_dir: Path | None = None, url: str = "") -> ServerProcess:
+        """A server on its way up, or to its refusal."""
+        socket = None if url else self.new_socket()
+        server = ServerProcess(data_dir or self.data_dir, *flags, socket=socket, url=url)
+        return self._stack.enter_context(server)
+
+    def new_socket(self) -> Path:
+        self._started += 1
+        return self._sockets / str(self._started)
+
+    def start(self, *flags: str) -> tuple[ServerProcess, Client]:
+        """A server that serves, and a client of it."""
+        server = self.spawn(*flags).wait_until_ready()
+        return server, self.client(server)
+
+    def client(self, server: ServerProcess) -> Client:
+        return self._stack.enter_context(Client(server.target))
+
+    def adopt(self, server: ServerProcess) -> ServerProcess:
+        """Close a server at the end that was started otherwise."""
+        return self._stack.enter_context(server)
+
+    def refused(self, data_dir: Path | None = None) -> str:
+        """Start a server that must not come up: exit code 1, one fatal line; its error."""
+        server = self.spawn(data_dir=data_dir)
+        assert server.wait() == 1, server.described()
+        line = server.fatal()
+        assert line["msg"] == "failed to start"
+        return str(line["error"])
+
+
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    """Not below `tmp_path`: a socket's path has some 100 bytes at most."""
+    path = Path(tempfile.mkdtemp(prefix="tenure-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def servers(tmp_path: Path, sockets: Path) -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(tmp_path / "data", sockets, stack)
