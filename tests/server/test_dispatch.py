@@ -6,7 +6,7 @@ import pytest
 
 from etcdpb import rpc_pb2
 from server.call import Call, Stream
-from server.status import Code
+from server.status import Code, Status
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
 
 
@@ -18,7 +18,8 @@ class _Service:
 
     async def RangeStream(self, stream: Stream) -> None: ...  # noqa: N802
 
-    def Helper(self, message: bytes, call: Call) -> bytes: ...  # noqa: N802
+    def Helper(self, message: bytes, call: Call) -> bytes:  # noqa: ARG002, N802
+        return message
 
 
 class _Watch:
@@ -84,7 +85,7 @@ def test_a_path_that_no_method_has_is_answered_as_grpc_go_answers_it(
     table: MethodTable, path: str, text: str
 ) -> None:
     assert table.get(path) is None
-    assert table.unknown(path) == (table.unknown(path).__class__(Code.UNIMPLEMENTED, text))
+    assert table.unknown(path) == Status(Code.UNIMPLEMENTED, text)
 
 
 @pytest.mark.parametrize("path", ["", "/", "Range", "/Range"])

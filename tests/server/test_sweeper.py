@@ -118,13 +118,18 @@ async def test_a_later_compaction_takes_the_sweep_under_way_further() -> None:
 async def test_a_compaction_in_one_group_with_the_last_step_of_another_is_swept_by_itself() -> None:
     server = await _server(9)
     first = _compact(server, 5, physical=False)
-    while not (first.is_done and server.engine.stats().queued):
+    for _ in range(20):  # Until the sweep's first and last step is queued.
         await asyncio.sleep(0)
+        if first.is_done and server.engine.stats().queued:
+            break
+    assert server.engine.stats().queued == 1
     left_when_answered: list[int] = []
     second = Answer(lambda _: left_when_answered.append(_rows(server)))
     server.ask(CompactionRequest(revision=9, physical=True), second)
     groups = server.engine.stats().groups
     await settle()
+    assert left_when_answered == []
+    await server.clock.advance(PAUSE_S)
     assert left_when_answered == [2]
     assert server.engine.stats().groups == groups + 2
     await server.stop()
@@ -152,8 +157,10 @@ async def test_what_a_sweep_frees_is_counted_and_survives_a_restart() -> None:
     before = server.store.in_use
     await server.call(CompactionRequest(revision=6, physical=True))
     after = server.store.in_use
-    assert after == sum(len(k) + len(v) for k, v in server.backend.scan(Column.KEY))
     assert server.store.freed == before - after
+    assert after == sum(
+        len(key) + len(value) for column in Column for key, value in server.backend.scan(column)
+    )
     await server.restart()
     assert (server.store.in_use, server.store.freed) == (after, before - after)
     await server.stop()
