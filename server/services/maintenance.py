@@ -1,9 +1,10 @@
-"""etcdserverpb.Maintenance: Status, Alarm and HashKV."""
+"""etcdserverpb.Maintenance: Status, Alarm, Defragment, Hash and HashKV."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import Final, TypeVar
 
 from etcdpb.rpc_pb2 import (
     AlarmMember,
@@ -12,18 +13,25 @@ from etcdpb.rpc_pb2 import (
     AlarmType,
     HashKVRequest,
     HashKVResponse,
+    HashResponse,
     StatusRequest,
     StatusResponse,
 )
-from mvcc.backend.base import Backend
-from mvcc.hashkv import hash_kv
+from mvcc.backend.base import Backend, Column
+from mvcc.hashkv import hash_columns, hash_kv
 from server.call import Call, Stream
 from server.commands.alarm import ActivateAlarm, DeactivateAlarm
 from server.commands.base import State
+from server.commands.kv import NoteDefragmented
 from server.engine import Engine
 from server.header import Headers
 from server.quota import Quota, db_size
 from server.version import CLUSTER_VERSION, ETCD_VERSION
+
+# Not `meta`: its term counts the starts, and a restart is to change nothing here.
+_HASHED: Final = (Column.KEY, Column.LEASE, Column.ALARM)
+
+ResultT = TypeVar("ResultT")
 
 
 class MaintenanceService:
@@ -63,7 +71,10 @@ class MaintenanceService:
         change: Callable[[int, int], ActivateAlarm | DeactivateAlarm]
         if request.action == AlarmRequest.GET:
             return self._engine.read(self._alarms, request.alarm, call)
-        if request.alarm == AlarmType.NONE:
+        if (
+            request.alarm == AlarmType.NONE
+            or request.action not in AlarmRequest.AlarmAction.values()
+        ):
             return self._alarm_reply([])
         change = ActivateAlarm if request.action == AlarmRequest.ACTIVATE else DeactivateAlarm
         self._engine.submit(change(request.memberID, request.alarm), call, self._alarm_reply)
@@ -76,18 +87,28 @@ class MaintenanceService:
         body = AlarmResponse(alarms=alarms)
         return self._headers.at(self._store.published) + body.SerializeToString()
 
+    async def Defragment(self, stream: Stream) -> None:
+        """Unary on the wire. Gives back what compaction freed, while everything else goes on."""
+        await stream.receive()
+        await asyncio.to_thread(self._backend.compact)
+        revision = await self._engine.run(NoteDefragmented())
+        await stream.send(self._headers.at(revision))
+
+    async def Hash(self, stream: Stream) -> None:
+        """Unary on the wire. One number for all that is stored; for tests, as etcd says."""
+        await stream.receive()
+        await self._engine.settled()
+        hashing = hash_columns(self._backend, _HASHED)
+        crc = await _in_turns(hashing)
+        await self._engine.settled()
+        body = HashResponse(hash=crc)
+        await stream.send(self._headers.at(self._store.published) + body.SerializeToString())
+
     async def HashKV(self, stream: Stream) -> None:
         """Unary on the wire. It reads every row, so it takes turns with everything else."""
         request = HashKVRequest.FromString(await stream.receive() or b"")
         await self._engine.settled()
-        hashing = hash_kv(self._store, request.revision)
-        while True:
-            try:
-                next(hashing)
-            except StopIteration as end:
-                result = end.value
-                break
-            await asyncio.sleep(0)
+        result = await _in_turns(hash_kv(self._store, request.revision))
         body = HashKVResponse(
             hash=result.hash,
             compact_revision=result.compact_revision,
@@ -95,6 +116,17 @@ class MaintenanceService:
         )
         await self._engine.settled()
         await stream.send(self._headers.at(self._store.published) + body.SerializeToString())
+
+
+async def _in_turns(work: Generator[None, None, ResultT]) -> ResultT:
+    """Run `work` to its end; between its slices everything else gets a turn."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: ResultT = end.value
+            return result
+        await asyncio.sleep(0)
 
 
 def _alarm_text(alarm: AlarmMember) -> str:
