@@ -1,0 +1,116 @@
+"""Text is API: code and message of every refusal, held to what etcd sends."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+import lease
+import mvcc
+from lease.errors import CorruptLeaseError, LeaseError
+from mvcc.backend.errors import BackendError
+from mvcc.errors import CorruptRecordError, MvccError
+from server import status
+from server.status import STATUS_OF, RpcError, Status, status_of
+
+# Copied from etcd, not from the code: api/v3rpc/rpctypes/error.go of 3.6 for the texts and codes.
+ETCD: Final = """
+KEY_NOT_PROVIDED            3   etcdserver: key is not provided
+KEY_NOT_FOUND               3   etcdserver: key not found
+VALUE_PROVIDED              3   etcdserver: value is provided
+LEASE_PROVIDED              3   etcdserver: lease is provided
+TOO_MANY_OPS                3   etcdserver: too many operations in txn request
+DUPLICATE_KEY               3   etcdserver: duplicate key given in txn request
+INVALID_SORT_OPTION         3   etcdserver: invalid sort option
+INVALID_CLIENT_API_VERSION  3   etcdserver: invalid client api version
+REQUEST_TOO_LARGE           3   etcdserver: request is too large
+COMPACTED                  11   etcdserver: mvcc: required revision has been compacted
+FUTURE_REVISION            11   etcdserver: mvcc: required revision is a future revision
+NO_SPACE                    8   etcdserver: mvcc: database space exceeded
+CORRUPT                    15   etcdserver: corrupt cluster
+LEASE_NOT_FOUND             5   etcdserver: requested lease not found
+LEASE_EXISTS                9   etcdserver: lease already exists
+LEASE_TTL_TOO_LARGE        11   etcdserver: too large lease TTL
+MEMBER_NOT_FOUND            5   etcdserver: member not found
+SERVER_STOPPED             14   etcdserver: server stopped
+WATCH_CANCELED              1   etcdserver: watch canceled
+TOO_MANY_REQUESTS           2   etcdserver: too many requests
+NOT_PRIMARY                 2   not a primary lessor
+STREAM_CUSTOM_SORT         12   RangeStream does not support custom sort orders
+STREAM_FILTERS             12   RangeStream does not support revision filters
+"""
+GOLDEN: Final = {
+    name: (int(code), text)
+    for name, code, text in (line.split(maxsplit=2) for line in ETCD.strip().splitlines())
+}
+
+
+def test_every_status_is_etcds_to_the_byte_and_none_is_missing_here() -> None:
+    ours = {
+        name: (int(value.code), value.message)
+        for name, value in vars(status).items()
+        if isinstance(value, Status)
+    }
+    assert ours == GOLDEN
+
+
+def test_reasons_in_watch_responses_are_etcds() -> None:
+    """server/storage/mvcc/watcher.go."""
+    assert status.WATCH_EMPTY_RANGE == "mvcc: watcher range is empty"
+    assert status.WATCH_DUPLICATE_ID == "mvcc: duplicate watch ID provided on the WatchStream"
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "text"),
+    [
+        (
+            status.message_too_large(3, 2),
+            8,
+            "grpc: received message larger than max (3 vs. 2)",
+        ),
+        (status.unknown_service("a.B"), 12, "unknown service a.B"),
+        (status.unknown_method("C", "a.B"), 12, "unknown method C for service a.B"),
+        (status.malformed_method("/c"), 12, 'malformed method name: "/c"'),
+        (status.unreadable_message("why"), 13, "grpc: error unmarshalling request: why"),
+    ],
+)
+def test_statuses_of_the_transport_are_grpc_gos(made: Status, code: int, text: str) -> None:
+    assert (made.code, made.message) == (code, text)
+
+
+def _errors_of_the_core() -> Iterator[type[Exception]]:
+    """Every exception class that `lease` or `mvcc` defines."""
+    for package in (lease, mvcc):
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            module = importlib.import_module(info.name)
+            for _, value in inspect.getmembers(module, inspect.isclass):
+                if issubclass(value, Exception) and value.__module__ == module.__name__:
+                    yield value
+
+
+def test_every_error_of_the_core_has_a_status_or_means_corruption() -> None:
+    """A base class is never raised itself; corruption and the disk end the process."""
+    errors = set(_errors_of_the_core())
+    assert {LeaseError, MvccError} < errors
+    fatal = {
+        error
+        for error in errors
+        if issubclass(error, (CorruptRecordError, CorruptLeaseError, BackendError))
+    }
+    assert errors - fatal - {LeaseError, MvccError} <= set(STATUS_OF)
+    assert not fatal & set(STATUS_OF)
+
+
+def test_every_error_with_a_status_has_one_of_the_table() -> None:
+    assert {(each.code, each.message) for each in STATUS_OF.values()} <= set(GOLDEN.values())
+
+
+def test_a_refusal_has_its_own_status_and_a_bug_has_none() -> None:
+    assert status_of(RpcError(status.NO_SPACE)) == status.NO_SPACE
+    assert status_of(status.NoSpaceError()) == status.NO_SPACE
+    assert status_of(KeyError("a bug")) is None
