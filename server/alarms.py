@@ -33,6 +33,9 @@ class Alarms:
     def is_raised(self, alarm: int) -> bool:
         return any(kind == alarm for kind, _ in self._raised)
 
+    def has(self, member_id: int, alarm: int) -> bool:
+        return (alarm, member_id) in self._raised
+
     def get(self, alarm: int) -> list[AlarmMember]:
         """Alarms of one type; AlarmType.NONE asks for all."""
         return [
@@ -49,7 +52,7 @@ class Alarms:
 
     def deactivate(self, member_id: int, alarm: int, batch: Batch) -> AlarmMember | None:
         """End an alarm; None if it does not stand."""
-        if (alarm, member_id) not in self._raised:
+        if not self.has(member_id, alarm):
             return None
         del self._raised[alarm, member_id]
         member = AlarmMember(memberID=member_id, alarm=alarm)  # type: ignore[arg-type]  # as above

@@ -16,7 +16,7 @@ from lease.lessor import LeaseID, Lessor
 from mvcc.backend.base import Backend, Batch, Column
 from mvcc.backend.errors import BackendError
 from mvcc.backend.mark import Mark
-from mvcc.compaction import Compactor
+from mvcc.compaction import META_FINISHED, META_FREED, META_SCHEDULED, Compactor
 from mvcc.errors import CorruptRecordError
 from mvcc.restore import restore
 from mvcc.store import Store, read_meta
@@ -138,6 +138,8 @@ def _recover(
         identity = bootstrap()
     term = read_meta(backend, _META_TERM, _FIRST_TERM - 1) + 1
     _note_start(store, identity, term)
+    for column in (Column.META, Column.ALARM):
+        store.in_use += sum(len(key) + len(value) for key, value in backend.scan(column))
     return Recovered(state, identity, term, is_new=number == 0)
 
 
@@ -159,7 +161,11 @@ def _attach(store: Store, lessor: Lessor) -> None:
 
 
 def _note_start(store: Store, identity: Identity, term: int) -> None:
+    """Every number there is is written, so that later ones only take the place of these."""
     batch = store.begin()
+    store.put_meta(META_SCHEDULED, store.compact_revision)
+    store.put_meta(META_FINISHED, store.swept_revision)
+    store.put_meta(META_FREED, store.freed)
     store.put_meta(_META_FORMAT, FORMAT)
     store.put_meta(_META_CLUSTER, _as_signed(identity.cluster_id))
     store.put_meta(_META_MEMBER, _as_signed(identity.member_id))

@@ -81,6 +81,13 @@ class Backend(Protocol):
         """
         ...
 
+    def compact(self) -> None:
+        """Give back the space of deleted rows. Changes nothing that can be read.
+
+        May take long, may be called from another thread, and releases the GIL.
+        """
+        ...
+
     def sequence(self) -> int:
         """A count that grows by one with every put or delete written, and is stored with them.
 

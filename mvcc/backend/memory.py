@@ -80,6 +80,9 @@ class MemoryBackend:
     def sync(self) -> None:
         self._check_open()
 
+    def compact(self) -> None:
+        self._check_open()
+
     def sequence(self) -> int:
         self._check_open()
         return self._sequence

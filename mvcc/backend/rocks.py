@@ -207,6 +207,13 @@ class RocksBackend:
         except Exception as error:
             raise _ours(self._path, error) from error
 
+    def compact(self) -> None:
+        try:
+            for family in self._families:
+                family.compact_range(None, None)
+        except Exception as error:
+            raise _ours(self._path, error) from error
+
     def sequence(self) -> int:
         try:
             return self._database.latest_sequence_number()

@@ -17,6 +17,8 @@ class ActivateAlarm(WritesOnly):
 
     def apply(self, state: State) -> list[AlarmMember]:
         assert state.store.batch is not None
+        if not state.alarms.has(self._member_id, self._alarm):
+            state.store.in_use += alarm_bytes(self._member_id, self._alarm)
         return [state.alarms.activate(self._member_id, self._alarm, state.store.batch)]
 
 
@@ -34,4 +36,12 @@ class DeactivateAlarm(WritesOnly):
     def apply(self, state: State) -> list[AlarmMember]:
         assert state.store.batch is not None
         ended = state.alarms.deactivate(self._member_id, self._alarm, state.store.batch)
-        return [ended] if ended is not None else []
+        if ended is None:
+            return []
+        state.store.in_use -= alarm_bytes(self._member_id, self._alarm)
+        return [ended]
+
+
+def alarm_bytes(member_id: int, alarm: int) -> int:
+    """What an alarm's row counts in the store's size."""
+    return AlarmMember(memberID=member_id, alarm=alarm).ByteSize()  # type: ignore[arg-type]  # an int is right

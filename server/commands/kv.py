@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from etcdpb.rpc_pb2 import DeleteRangeRequest, PutRequest
 from lease.lessor import LeaseID
+from mvcc.compaction import META_FREED
 from mvcc.errors import KeyNotFoundError
 from mvcc.keyrange import KeyRange
 from mvcc.record import parse
@@ -119,3 +120,16 @@ class CompactionStep:
 
     def apply(self, state: State) -> bool:
         return state.compactor.step() if state.compactor.is_sweeping else True
+
+
+class NoteDefragmented(WritesOnly):
+    """The backend has given back what compaction freed. The result is the current revision."""
+
+    __slots__ = ()
+
+    def check(self, state: State) -> None: ...
+
+    def apply(self, state: State) -> int:
+        state.store.freed = 0
+        state.store.put_meta(META_FREED, 0)
+        return state.store.current

@@ -53,6 +53,14 @@ def test_what_was_put_is_read_at_once(backend: Backend) -> None:
     assert backend.get(Column.KEY, b"c") is None
 
 
+def test_giving_back_space_changes_nothing_that_can_be_read(backend: Backend) -> None:
+    put(backend, Column.KEY, (b"a", b"1"), (b"b", b"2"))
+    before = backend.sequence()
+    backend.compact()
+    assert list(backend.scan(Column.KEY)) == [(b"a", b"1"), (b"b", b"2")]
+    assert backend.sequence() == before
+
+
 def test_a_batch_is_invisible_until_it_is_written(backend: Backend) -> None:
     batch = backend.batch()
     batch.put(Column.KEY, b"a", b"1")
@@ -194,10 +202,11 @@ def test_sync_may_come_from_another_thread(backend: Backend) -> None:
         lambda backend: backend.get(Column.KEY, b"a"),
         lambda backend: list(backend.scan(Column.KEY)),
         lambda backend: backend.sync(),
+        lambda backend: backend.compact(),
         lambda backend: backend.sequence(),
         lambda backend: backend.close(),
     ],
-    ids=["get", "scan", "sync", "sequence", "close"],
+    ids=["get", "scan", "sync", "compact", "sequence", "close"],
 )
 def test_a_closed_backend_refuses(unclosed: Backend, use: Callable[[Backend], object]) -> None:
     put(unclosed, Column.KEY, (b"a", b"1"))
