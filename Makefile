@@ -28,8 +28,9 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	$(PIP_INSTALL) -r $<
 	@touch $@
 
+# python-etcd3 is published as source only. It is pure Python, and setuptools is in dev.txt.
 $(VENV)/.compat: requirements/compat.txt $(VENV)/.dev
-	$(PIP_INSTALL) -r $<
+	$(PIP_INSTALL) --no-binary etcd3 --no-build-isolation -r $<
 	@touch $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
@@ -57,8 +58,8 @@ fix: $(VENV)/.dev  ## Format, and repair what can be repaired by rule
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-compat: $(VENV)/.compat  ## Drive the server with real etcd clients
-	$(BIN)/python -m pytest compat $(ARGS)
+compat: $(VENV)/.compat  ## Drive the server, and etcd, with real etcd clients
+	$(BIN)/python -m pytest compat --report docs/compatibility.md $(ARGS)
 
 bench: $(VENV)/.bench  ## Measure beside real etcd (the load part needs Debian's nghttp2-client)
 	$(BIN)/python -m bench $(ARGS)

@@ -87,7 +87,8 @@ def fresh_server(supply: Supply) -> Iterator[Server]:
 def server(request: pytest.FixtureRequest, target: Target) -> Server:  # noqa: ARG001  (it asks for `target`)
     """The fresh server if the test asks for one, else the shared one."""
     fresh = "fresh_server" in request.fixturenames
-    return request.getfixturevalue("fresh_server" if fresh else "shared_server")
+    server: Server = request.getfixturevalue("fresh_server" if fresh else "shared_server")
+    return server
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Where Tenure is not to be like etcd 3.5.1, each by name.
 
-Tenure follows the newest patch of etcd's 3.6 line. Every other difference that a test shows is an error.
+Tenure follows the newest patch of etcd's 3.6 line. Any other difference that a test shows is a
+fault.
 """
 
 from dataclasses import dataclass
@@ -19,20 +20,20 @@ class Difference:
 
 DIFFERENCES: Final = {
     "lease-id-range": Difference(
-        "A lease whose id is negative or the largest survives a restart; before, it was forgotten, and "
-        "its keys stayed for ever.",
+        "A lease whose id is negative or the largest survives a restart; before, it was forgotten, "
+        "and its keys stayed for ever.",
         "etcd 3.5.2, server/lease/lessor.go: unsafeGetAllLeases",
     ),
     "hashkv-at-compact-revision": Difference(
-        "HashKV at the very revision of the last compaction answers; before, it was refused as compacted.",
+        "HashKV at the very revision of the last compaction answers; before, it was refused.",
         "etcd 3.5.10, server/storage/mvcc/kvstore.go: hashByRev",
     ),
     "tombstone-at-compact-revision": Difference(
-        "A delete at the very revision of a compaction is kept, so that a watch from there sees it.",
+        "A delete at the very revision of a compaction is kept, and a watch from there sees it.",
         "etcd 3.5.16, server/storage/mvcc/key_index.go: keep",
     ),
     "negative-watch-revision": Difference(
-        "A watch from a revision below zero is refused as compacted; before, it was taken for the past.",
+        "A watch from a revision below zero is refused as compacted; before, it started now.",
         "etcd 3.6.6, server/etcdserver/api/v3rpc/watch.go: recvLoop",
     ),
 }

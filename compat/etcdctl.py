@@ -188,7 +188,7 @@ class Etcdctl:
             yield running
 
 
-def wait_until(claim: Callable[[], bool], within_s: float = LINE_MAX_S) -> None:
+def wait_until(claim: Callable[[], object], within_s: float = LINE_MAX_S) -> None:
     """Ask again and again until `claim` holds; each question is a call to the server.
 
     Raises:

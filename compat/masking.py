@@ -1,7 +1,7 @@
 """What differs from run to run gets a name, so that outputs can be compared to the letter.
 
-Leases are named L1, L2, … in the order their grants were seen, in hexadecimal as in decimal. The names
-work both ways: a command may say L1 and reaches the server with the identifier behind it.
+Leases are named L1, L2, … in the order their grants were seen, in hexadecimal as in decimal. The
+names work both ways: a command may say L1 and reaches the server with the identifier behind it.
 """
 
 import re

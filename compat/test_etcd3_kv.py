@@ -3,16 +3,11 @@
 import grpc
 import pytest
 
-from compat.python_etcd3 import etcd3
+from compat.python_etcd3 import etcd3, refused
 from compat.targets import Server
 
 COMPACTED = "etcdserver: mvcc: required revision has been compacted"
 FUTURE = "etcdserver: mvcc: required revision is a future revision"
-
-
-def refused(error: pytest.ExceptionInfo[grpc.RpcError]) -> tuple[grpc.StatusCode, str]:
-    """Code and text of what the server refused."""
-    return error.value.code(), error.value.details()
 
 
 def test_what_was_put_is_got_with_its_history(client: etcd3.Etcd3Client, prefix: str) -> None:
@@ -93,9 +88,9 @@ def test_a_prefix_is_deleted_in_one_revision(client: etcd3.Etcd3Client, prefix: 
 
 
 def test_an_empty_key_is_refused(client: etcd3.Etcd3Client) -> None:
-    for call in (lambda: client.put("", "x"), lambda: client.get(""), lambda: client.delete("")):
+    for call, *arguments in ((client.put, "", "x"), (client.get, ""), (client.delete, "")):
         with pytest.raises(grpc.RpcError) as error:
-            call()
+            call(*arguments)
         assert refused(error) == (
             grpc.StatusCode.INVALID_ARGUMENT,
             "etcdserver: key is not provided",
@@ -116,6 +111,7 @@ def test_a_request_above_one_and_a_half_mebibytes_is_refused(
         client.put(f"{prefix}key", b"x" * (2048 * 1024))
     code, text = refused(error)
     assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert text is not None
     assert text.startswith("grpc: received message larger than max (")
 
 

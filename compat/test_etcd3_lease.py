@@ -1,12 +1,11 @@
-"""python-etcd3: leases. It has no keep-alive of its own: each refresh is a stream of one request."""
+"""python-etcd3: leases. It keeps none alive by itself: a refresh is a stream of one request."""
 
 import time
 
 import grpc
 import pytest
 
-from compat.python_etcd3 import Connect, etcd3
-from compat.test_etcd3_kv import refused
+from compat.python_etcd3 import Connect, etcd3, refused
 
 TTL_S = 2  # The shortest at etcd's defaults.
 LATE_MAX_S = 10.0
@@ -63,7 +62,8 @@ def test_a_lease_that_is_not_there_is_told_in_etcds_ways(
             client.revoke_lease(lease_id)
         assert refused(error) == NOT_FOUND
         [answer] = client.refresh_lease(lease_id)
-        assert (answer.ID, answer.TTL) == (lease_id, 0)
+        assert lease_id == answer.ID
+        assert answer.TTL == 0
         info = client.get_lease_info(lease_id)
         assert (info.ID, info.TTL, info.grantedTTL, list(info.keys)) == (lease_id, -1, 0, [])
     for lease_id in (4713, -4713):
@@ -114,7 +114,8 @@ def test_a_lease_runs_out_not_early_and_a_refresh_starts_it_over(
         client.watch_prefix_once(prefix, timeout=TTL_S / 2)
     [answer] = refreshed.refresh()
     renewed = time.monotonic()
-    assert (answer.ID, answer.TTL) == (refreshed.id, TTL_S)
+    assert refreshed.id == answer.ID
+    assert answer.TTL == TTL_S
     assert next(events).key == f"{prefix}left".encode()
     assert TTL_S <= time.monotonic() - start <= TTL_S + LATE_MAX_S
     assert next(events).key == f"{prefix}refreshed".encode()

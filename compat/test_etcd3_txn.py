@@ -3,8 +3,7 @@
 import grpc
 import pytest
 
-from compat.python_etcd3 import etcd3
-from compat.test_etcd3_kv import refused
+from compat.python_etcd3 import etcd3, refused
 
 
 def test_put_if_not_exists_puts_once(client: etcd3.Etcd3Client, prefix: str) -> None:

@@ -1,6 +1,7 @@
-"""python-etcd3: watches. All of a client share one stream, and are told apart by their order of creation."""
+"""python-etcd3: watches. All of a client share one stream, on which it has one create pending."""
 
 import queue
+from collections.abc import Callable
 
 import pytest
 
@@ -36,8 +37,8 @@ def test_a_watch_sees_puts_and_deletes_of_its_key(client: etcd3.Etcd3Client, pre
 def test_a_cancelled_watch_sees_nothing_more_and_the_others_go_on(
     client: etcd3.Etcd3Client, prefix: str
 ) -> None:
-    cancelled: queue.Queue[object] = queue.Queue()
-    going: queue.Queue[object] = queue.Queue()
+    cancelled: queue.Queue[etcd3.watch.WatchResponse] = queue.Queue()
+    going: queue.Queue[etcd3.watch.WatchResponse] = queue.Queue()
     watch_id = client.add_watch_callback(f"{prefix}key", cancelled.put)
     client.add_watch_callback(f"{prefix}key", going.put)
     client.put(f"{prefix}key", "1")
@@ -52,8 +53,8 @@ def test_a_cancelled_watch_sees_nothing_more_and_the_others_go_on(
 def test_callbacks_of_prefixes_get_what_is_under_them(
     client: etcd3.Etcd3Client, prefix: str
 ) -> None:
-    everything: queue.Queue[object] = queue.Queue()
-    part: queue.Queue[object] = queue.Queue()
+    everything: queue.Queue[etcd3.watch.WatchResponse] = queue.Queue()
+    part: queue.Queue[etcd3.watch.WatchResponse] = queue.Queue()
     first = client.add_watch_prefix_callback(prefix, everything.put)
     second = client.add_watch_prefix_callback(f"{prefix}a/", part.put)
     assert first != second
@@ -157,7 +158,7 @@ def test_many_watches_on_one_stream_each_get_their_own(
 ) -> None:
     seen: queue.Queue[tuple[int, bytes]] = queue.Queue()
 
-    def callback_of(number: int):
+    def callback_of(number: int) -> Callable[[etcd3.watch.WatchResponse], None]:
         return lambda response: seen.put((number, put_event(response.events[0])[1]))
 
     ids = {client.add_watch_callback(f"{prefix}{n}", callback_of(n)) for n in range(50)}

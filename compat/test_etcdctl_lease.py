@@ -1,6 +1,7 @@
 """Leases as etcdctl's user sees them over time: kept alive, run out, and across a restart.
 
-These tests wait out real TTLs of two seconds, the shortest at etcd's defaults, by waiting for what follows.
+These tests wait out real TTLs of two seconds, the shortest at etcd's defaults, by waiting for what
+follows.
 """
 
 import json

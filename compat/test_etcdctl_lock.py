@@ -1,7 +1,7 @@
-"""`etcdctl lock` and `etcdctl elect`: one holder at a time, and the next when it goes, however it goes.
+"""`etcdctl lock` and `etcdctl elect`: one holder at a time, and the next when it goes.
 
-Both are made of a lease, a transaction and a watch by the client alone. `lock` takes SIGINT as the order to
-release; after SIGKILL only the lease's end releases it.
+Both are made of a lease, a transaction and a watch by the client alone. SIGINT is the order to
+let go; after SIGKILL only the lease's end does it.
 """
 
 import re
@@ -67,20 +67,22 @@ def test_an_election_has_one_leader_and_the_next_when_it_resigns(
     etcdctl: Etcdctl, prefix: str
 ) -> None:
     name = f"{prefix}election"
-    with etcdctl.running("elect", "-l", name) as observer:
-        with etcdctl.running("elect", name, "one") as first:
-            first_key = first.line()
-            assert re.fullmatch(rf"{name}/[0-9a-f]+", first_key)
-            assert first.line() == "one"
-            assert observer.lines(2) == [first_key, "one"]
-            with etcdctl.running("elect", name, "two") as second:
-                wait_until(lambda: len(keys(etcdctl, name)) == 2)
-                assert second.silent()
-                first.send(signal.SIGINT)
-                assert second.lines(2) == [keys(etcdctl, name)[0], "two"]
-                assert observer.lines(2) == [keys(etcdctl, name)[0], "two"]
-                second.send(signal.SIGINT)
-                second.end()
+    with (
+        etcdctl.running("elect", "-l", name) as observer,
+        etcdctl.running("elect", name, "one") as first,
+    ):
+        first_key = first.line()
+        assert re.fullmatch(rf"{name}/[0-9a-f]+", first_key)
+        assert first.line() == "one"
+        assert observer.lines(2) == [first_key, "one"]
+        with etcdctl.running("elect", name, "two") as second:
+            wait_until(lambda: len(keys(etcdctl, name)) == 2)
+            assert second.silent()
+            first.send(signal.SIGINT)
+            assert second.lines(2) == [keys(etcdctl, name)[0], "two"]
+            assert observer.lines(2) == [keys(etcdctl, name)[0], "two"]
+            second.send(signal.SIGINT)
+            second.end()
     assert keys(etcdctl, name) == []
 
 

@@ -2,7 +2,8 @@
 
 import signal
 
-from compat.etcdctl import Etcdctl
+from compat.differences import differs
+from compat.etcdctl import Etcdctl, wait_until
 from compat.targets import Server
 
 
@@ -92,6 +93,18 @@ def test_a_watch_below_the_compacted_revision_is_cancelled_with_the_reason(
         ended = watch.end()
     assert ended.code != 0
     assert "etcdserver: mvcc: required revision has been compacted" in ended.stderr
+
+
+def test_a_watch_from_a_revision_below_zero_is_refused_or_starts_now(
+    etcdctl: Etcdctl, fresh_server: Server
+) -> None:
+    etcdctl("put", "key", "value")
+    with etcdctl.running("watch", "key", "--rev=-1") as watch:
+        if differs("negative-watch-revision", fresh_server.target):
+            assert "required revision has been compacted" in watch.end().stderr
+        else:
+            wait_until(lambda: etcdctl("put", "key", "live") and not watch.silent())
+            assert watch.lines(3) == ["PUT", "key", "live"]
 
 
 def test_a_watch_from_the_compacted_revision_sees_what_is_left(

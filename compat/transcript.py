@@ -1,6 +1,7 @@
 """Sessions with etcdctl written down as they look, to be replayed against any server.
 
-A transcript starts with a line `# title` and runs on a server of its own, whose first revision is 1:
+A transcript starts with a line `# title` and runs on a server of its own, where it finds revision
+1:
 
     $ put foo bar
     OK
@@ -19,12 +20,13 @@ A transcript starts with a line `# title` and runs on a server of its own, whose
     ! Error: …                      a line of standard error
     (exit 128)                      an exit code other than 0
 
-A line that starts with `[3.4]`, `[3.5]`, `[tenure]` or `[etcd-3.5.1]` is expected only of that client or that
-server, and a command marked so is run only there. Everything else is the same for all. Where the servers
-are to differ, the remark above the step says `differs: NAME`, one of `compat.differences`.
+A line that starts with `[3.4]`, `[3.5]`, `[tenure]` or `[etcd-3.5.1]` is expected only of that
+client or that server; a command marked with a client is run by that one only. Everything else is
+the same for all. Where the servers are to differ, the remark above the step says `differs: NAME`,
+one of `compat.differences`.
 
-`python -m compat.transcript FILE…` writes down anew what etcd 3.5.1 answers to both clients; read what it
-changed before you commit it.
+`python -m compat.transcript FILE…` writes down anew what etcd 3.5.1 answers to both clients; read
+what it changed before you commit it.
 """
 
 import difflib
@@ -92,8 +94,8 @@ class Transcript:
         """Parse `path`.
 
         Raises:
-            ValueError: it does not start with a title, an input is not closed by END, or a difference
-                between servers has no name.
+            ValueError: it does not start with a title, an input is not closed by END, or a
+                difference between servers has no name.
         """
         lines = iter(path.read_text().splitlines())
         first = next(lines, "")
@@ -218,5 +220,5 @@ def rewrite(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or sorted(FOLDER.glob("*.txt")):
-        rewrite(Path(name))
+    for file in [Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.txt")):
+        rewrite(file)
