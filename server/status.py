@@ -147,4 +147,9 @@ def unknown_method(method: str, service: str) -> Status:
 
 
 def malformed_method(path: str) -> Status:
-    return Status(Code.UNIMPLEMENTED, f"malformed method name: {path!r}")
+    return Status(Code.UNIMPLEMENTED, f'malformed method name: "{path}"')
+
+
+def unreadable_message(reason: str) -> Status:
+    """grpc-go's text, up to the reason, for a message that is not the protobuf it should be."""
+    return Status(Code.INTERNAL, f"grpc: error unmarshalling request: {reason}")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from server import status
 from server.status import RpcError, Status, status_of
@@ -228,10 +229,17 @@ def _check(message: bytes, limit_bytes: int, context: Any) -> None:
 
 
 def _is_text(value: str | bytes) -> bool:
-    if isinstance(value, str):
+    """Whether the bytes behind a metadata value can have been UTF-8.
+
+    grpc hands over a str in any case: bytes that are no UTF-8 it reads as Latin-1. A text of
+    nothing but Latin-1 letters cannot be told from those, and no version has any.
+    """
+    if value.isascii():
         return True
     try:
-        value.decode()
+        (value.encode("latin-1") if isinstance(value, str) else value).decode()
+    except UnicodeEncodeError:
+        return True
     except UnicodeDecodeError:
         return False
     return True
@@ -241,6 +249,8 @@ def _status(error: Exception) -> Status:
     known = status_of(error)
     if known is not None:
         return known
+    if isinstance(error, DecodeError):
+        return status.unreadable_message(str(error))
     logger.error("a request failed by a bug of the server", exc_info=error)
     return Status(status.Code.UNKNOWN, f"{type(error).__name__}: {error}")
 

@@ -13,7 +13,7 @@ from mvcc.backend.memory import MemoryBackend
 from server import status
 from tests.support.client import Client, refusal
 from tests.support.clock import FakeClock, settle
-from tests.support.ops import put, txn
+from tests.support.ops import fill_for_a_long_sweep
 from tests.support.serving import Running, running, served
 
 ALL: Final = b"\0"
@@ -113,14 +113,14 @@ async def test_a_physical_compaction_answers_once_the_rows_are_gone(server: Runn
 async def test_a_refused_physical_compaction_waits_for_the_sweep_under_way(
     server: Running,
 ) -> None:
-    """etcd's Compact in server/etcdserver/v3_server.go; the sweep here waits for the clock."""
-    await _six_revisions(server.client)
-    await server.client.compact(6)
-    refused = asyncio.ensure_future(refusal(server.client.compact(6, physical=True)))
-    assert await refusal(server.client.compact(6)) == status.COMPACTED
+    """etcd's Compact in server/etcdserver/v3_server.go."""
+    newest = await fill_for_a_long_sweep(server.client)
+    await server.client.compact(newest)
+    refused = asyncio.ensure_future(refusal(server.client.compact(newest, physical=True)))
+    assert await refusal(server.client.compact(newest)) == status.COMPACTED
     await settle()
     assert not refused.done()
-    await server.time.advance(0.1)
+    await server.time.advance(1)
     assert await refused == status.COMPACTED
 
 
@@ -164,15 +164,13 @@ def test_a_sweep_that_was_interrupted_is_finished_after_a_restart() -> None:
     async def scenario() -> None:
         backend = MemoryBackend()
         async with running(backend=backend, clock=FakeClock()) as server:
-            every_key = txn([put(b"%d" % number) for number in range(100)])
-            for _ in range(12):
-                await server.client.kv.Txn(every_key)
-            await server.client.compact(13)
+            newest = await fill_for_a_long_sweep(server.client)
+            await server.client.compact(newest)
             await settle()  # One step of a thousand rows; then the sweeper waits for the clock.
             assert 100 < len(list(backend.scan(Column.KEY))) < 1200
         async with running(backend=backend) as server:
-            assert await refusal(server.client.compact(13, physical=True)) == status.COMPACTED
+            assert await refusal(server.client.compact(newest, physical=True)) == status.COMPACTED
             assert len(list(backend.scan(Column.KEY))) == 100
-            assert (await server.client.get(ALL, ALL, revision=13)).count == 100
+            assert (await server.client.get(ALL, ALL, revision=newest)).count == 100
 
     asyncio.run(scenario())

@@ -8,7 +8,7 @@ the `server.status.Status` that came over the wire.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Generic, TypeVar
 
 import grpc
@@ -289,6 +289,13 @@ async def refusal(call: Awaitable[object]) -> Status:
     except grpc.aio.AioRpcError as error:
         return Status(Code(error.code().value[0]), error.details() or "")
     raise AssertionError(f"the call was not refused: {reply}")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once `condition` holds. For what another thread or process brings about."""
+    async with asyncio.timeout(RECEIVE_TIMEOUT_S):
+        while not condition():  # noqa: ASYNC110  # nobody signals it: that is what is tested
+            await asyncio.sleep(0.001)
 
 
 def _bind(channel: Any, method: MethodDescriptor) -> object:

@@ -74,6 +74,11 @@ class Running:
         assert isinstance(self.clock, FakeClock)
         return self.clock
 
+    @property
+    def streams(self) -> int:
+        """How many streams are being served."""
+        return len(self._transport._handlers._streams)
+
     def connect(self) -> Client:
         """One more connection; closed with the server."""
         self._clients.append(Client(self.target))
