@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from lease.errors import LeaseNotFoundError, NotPrimaryError
 from lease.lessor import Lease, LeaseID
@@ -30,6 +30,11 @@ def revoke(state: State, lease_id: LeaseID) -> None:
         )
 
 
+class GrantResult(NamedTuple):
+    revision: int  # The store's, when the lease came to be.
+    lease: Lease
+
+
 class GrantLease(WritesOnly):
     __slots__ = ("_lease_id", "_ttl")
 
@@ -41,11 +46,11 @@ class GrantLease(WritesOnly):
         state.refuse_writes_under_alarm(needs_space=True)
         state.lessor.check_grant(self._lease_id, self._ttl)
 
-    def apply(self, state: State) -> Lease:
+    def apply(self, state: State) -> GrantResult:
         lease = state.lessor.grant(self._lease_id, self._ttl, now=state.now)
         state.unsettled.add(lease.id)
         state.granted.append(lease)
-        return lease
+        return GrantResult(state.store.current, lease)
 
 
 class RevokeLease(WritesOnly):

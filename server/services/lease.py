@@ -15,10 +15,10 @@ from etcdpb.rpc_pb2 import (
     LeaseTimeToLiveResponse,
 )
 from lease.errors import LeaseDueError, LeaseNotFoundError, NotPrimaryError
-from lease.lessor import NO_LEASE, Lease, LeaseID
+from lease.lessor import NO_LEASE, LeaseID
 from server.call import Call, Stream
 from server.commands.base import State
-from server.commands.lease import ExpireLease, GrantLease, RevokeLease
+from server.commands.lease import ExpireLease, GrantLease, GrantResult, RevokeLease
 from server.engine import Engine
 from server.header import Headers
 from server.lease_ids import LeaseIDs
@@ -48,9 +48,9 @@ class LeaseService:
             lease_id = self._lease_ids.next()
         self._engine.submit(GrantLease(lease_id, request.TTL), call, self._grant_reply)
 
-    def _grant_reply(self, lease: Lease) -> bytes:
-        header = self._headers.at(self._store.published)
-        return encode.lease_response(header, lease.id, lease.ttl)
+    def _grant_reply(self, result: GrantResult) -> bytes:
+        lease = result.lease
+        return encode.lease_response(self._headers.at(result.revision), lease.id, lease.ttl)
 
     def LeaseRevoke(self, message: bytes, call: Call) -> None:
         lease_id = LeaseID(LeaseRevokeRequest.FromString(message).ID)

@@ -12,6 +12,7 @@ import pytest
 from etcdpb.rpc_pb2 import (
     DeleteRangeRequest,
     LeaseGrantRequest,
+    LeaseRevokeRequest,
     PutRequest,
     RangeRequest,
     RequestOp,
@@ -103,6 +104,19 @@ async def test_a_command_sees_what_was_applied_before_it_in_its_group() -> None:
     await settle()
     assert parsed(A, put).header.revision == 2
     assert refused.status == LEASE_EXISTS
+
+
+@in_loop
+async def test_an_answer_does_not_depend_on_what_comes_behind_it_in_its_group() -> None:
+    server = _server()
+    grant = server.ask(LeaseGrantRequest(ID=1, TTL=5))
+    revoke = server.ask(LeaseRevokeRequest(ID=1))
+    delete = server.ask(DeleteRangeRequest(key=b"a"))
+    server.ask(A)
+    await settle()
+    assert parsed(LeaseGrantRequest(), grant).header.revision == 1
+    assert parsed(LeaseRevokeRequest(), revoke).header.revision == 1
+    assert parsed(DeleteRangeRequest(), delete).header.revision == 1
 
 
 @pytest.mark.parametrize(
