@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from etcdpb.rpc_pb2 import AlarmType
 from lease.errors import LeaseNotFoundError, NotPrimaryError
 from lease.lessor import Lease, LeaseID
 from server.commands.base import State, WritesOnly
@@ -84,6 +85,7 @@ class ExpireLease(WritesOnly):
     def check(self, state: State) -> None:
         if not state.lessor.primary:
             raise NotPrimaryError
+        state.refuse_writes_under_alarm(needs_space=False)
 
     def apply(self, state: State) -> bool:
         try:
@@ -100,7 +102,8 @@ class ExpireDue(WritesOnly):
     """Revoke what is due, soonest first, each at a revision of its own, for one slice of time.
 
     The result is the revoked leases' ids with the lateness of each in seconds. A lease that the
-    slice has no time for stays due, and so does one whose group never reaches the disk.
+    slice has no time for stays due, and so does one whose group never reaches the disk. Under a
+    CORRUPT alarm nothing is deleted, as in etcd, whose own revokes are refused then.
     """
 
     __slots__ = ("_clock", "_limit")
@@ -113,6 +116,8 @@ class ExpireDue(WritesOnly):
 
     def apply(self, state: State) -> list[tuple[LeaseID, float]]:
         lessor, horizon = state.lessor, state.horizon
+        if state.alarms.is_raised(AlarmType.CORRUPT):
+            return []
         until = self._clock() + SLICE_S
         expired: list[tuple[LeaseID, float]] = []
         while len(expired) < self._limit:
