@@ -181,12 +181,23 @@ class _Server:
                 return
             await self._serve(told)
         finally:
-            if self._backend is not None:
-                self._backend.close()
+            self._close_backend()
             if self._mark is not None:
                 self._mark.close()
             if self._lock is not None:
                 self._lock.release()
+
+    def _close_backend(self) -> None:
+        """Failing here loses nothing: all that was acknowledged is in the log by now."""
+        if self._backend is None:
+            return
+        try:
+            self._backend.close()
+        except BackendError as error:
+            logger.error(  # noqa: TRY400  # a trace would add nothing
+                "the store could not be written out; the next start replays its log",
+                extra=fields(error=str(error)),
+            )
 
     async def _open(self, told: asyncio.Future[int]) -> bool:
         """Lock the data directory and open what is in it; False if told to end meanwhile."""
