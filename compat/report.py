@@ -145,7 +145,8 @@ def _table(outcomes: list[Outcome]) -> Iterator[str]:
     """One row a scenario, one column a client and a target."""
     columns = sorted({(each.client, each.target) for each in outcomes}, reverse=True)
     cells = {(each.scenario, each.client, each.target): each.outcome for each in outcomes}
-    yield f"| scenario | {' | '.join(f'{client} to {TARGETS[target].title}' for client, target in columns)} |"
+    titles = [f"{client} to {TARGETS[target].title}" for client, target in columns]
+    yield f"| scenario | {' | '.join(titles)} |"
     yield "|---" * (len(columns) + 1) + "|"
     for scenario in sorted({each.scenario for each in outcomes}, key=lambda row: row.place):
         row = [cells.get((scenario, *column), "not run") for column in columns]

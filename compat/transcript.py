@@ -1,7 +1,6 @@
 """Sessions with etcdctl written down as they look, to be replayed against any server.
 
-A transcript starts with a line `# title` and runs on a server of its own, where it finds revision
-1:
+A transcript starts with a line `# title`, and runs on a server of its own at revision 1:
 
     $ put foo bar
     OK
