@@ -10,7 +10,6 @@ Invariants, checked by `check_invariants`:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 
 from sortedcontainers import SortedList
@@ -98,10 +97,6 @@ class Index:
         self.entries = entries
         self._live = SortedList(key for key, entry in entries.items() if entry.frame is not None)
         self._dead = SortedList(key for key, entry in entries.items() if entry.frame is None)
-
-    def items(self) -> Iterator[tuple[bytes, Entry]]:
-        """Live keys and their entries, in byte order."""
-        return ((key, self.entries[key]) for key in self._live)
 
     def check_invariants(self) -> None:
         """Assert what the module docstring promises. O(n); for tests."""
