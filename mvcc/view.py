@@ -49,14 +49,15 @@ def range_keys(store: Store, request: RangeRequest) -> RangeResult:
 
 def range_in_txn(store: Store, request: RangeRequest) -> RangeResult:
     """Answer a Range inside a transaction, whose revision `check_txn_range` has accepted."""
-    return _range(store, request, request.revision or None)
+    return _range(store, request, request.revision if request.revision > 0 else None)
 
 
 def check_txn_range(store: Store, request: RangeRequest) -> None:
     """Refuse what a Range inside a transaction may not ask.
 
     Unlike a plain Range, a negative revision is compared literally, so it is compacted on any
-    store that ever was (applyRange in server/etcdserver/txn/txn.go).
+    store that ever was (applyRange in server/etcdserver/txn/txn.go); before that, -1 passes and
+    reads the present.
 
     Raises:
         FutureRevisionError, CompactedError
