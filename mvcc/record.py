@@ -70,8 +70,9 @@ def event_field(event: bytes, prev: bytes | None) -> bytes:
 class Change:
     """One version that a transaction made. Disk, lessor and watchers all follow these.
 
-    `event` is the event's body without prev_kv. `before` is the frame of the version that
-    stood *before the transaction*, None if there was none: what a watcher's prev_kv shows.
+    `event` is the event's body without prev_kv. `before` is what a watcher's prev_kv shows: the
+    frame of the version that stood *before the transaction*; None if there was none, and for a
+    put that creates its key.
     """
 
     __slots__ = (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from etcdpb.kv_pb2 import KeyValue
 from mvcc.backend.base import Column
+from mvcc.entry import Entry
 from mvcc.keyrange import KeyRange
 from mvcc.record import Change, frame, tombstone_event
 from mvcc.revision import encode, encode_tombstone
@@ -42,12 +43,14 @@ class WriteTxn:
     def put(self, key: bytes, value: bytes, lease: int) -> Change:
         """Write a new version of `key`. Runtime complexity: O(log n) for a new key, else O(1)."""
         main = self.main
+        sub = len(self.changes)
         entry = self._index.live(key)
         if entry is None:
+            # It may have been deleted in this transaction, but a creation has no prev_kv.
             create, version, old_lease, before = main, 1, 0, None
         else:
             create, version, old_lease = entry.create_revision, entry.version + 1, entry.lease
-            before = entry.frame
+            before = self._before(key, entry)
         kv = KeyValue(
             key=key,
             value=value,
@@ -57,9 +60,6 @@ class WriteTxn:
             lease=lease,
         ).SerializeToString()
         framed = frame(kv)
-        sub = len(self.changes)
-        if sub:
-            before = self._before(key, before)
         self._index.put(key, framed, create, main, sub, version, lease)
         row_key = encode(main, sub)
         self._batch.put(Column.KEY, row_key, kv)
@@ -100,7 +100,7 @@ class WriteTxn:
     def _delete(self, key: bytes) -> None:
         main, sub = self.main, len(self.changes)
         entry = self._index.entries[key]
-        before = self._before(key, entry.frame)
+        before = self._before(key, entry)
         old_lease = entry.lease
         self._index.delete(key, main, sub)
         row_key, kv = encode_tombstone(main, sub), KeyValue(key=key).SerializeToString()
@@ -117,13 +117,12 @@ class WriteTxn:
             )
         )
 
-    def _before(self, key: bytes, newest: bytes | None) -> bytes | None:
-        """The frame of `key` before this transaction, if `newest` is what it is now.
+    def _before(self, key: bytes, entry: Entry) -> bytes | None:
+        """The frame of `key` before this transaction; `entry` is what it is now.
 
         A key is touched twice only where etcd's overlap check has its holes, so the
         search is short and rare: it runs only if the entry is of this very revision.
         """
-        entry = self._index.entries.get(key)
-        if entry is not None and entry.mod_revision == self.main:
+        if entry.mod_revision == self.main:
             return next(change.before for change in self.changes if change.key == key)
-        return newest
+        return entry.frame

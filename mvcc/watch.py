@@ -18,12 +18,12 @@ Exact keys are found through a dict; ranges are walked, one test for each distin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
 from etcdpb.kv_pb2 import KeyValue
 from mvcc.backend.base import Column
-from mvcc.entry import Entry, Version
+from mvcc.entry import Version
 from mvcc.keyrange import KeyRange
 from mvcc.record import Change, event_field, frame, tombstone_event
 from mvcc.revision import decode, encode
@@ -31,6 +31,7 @@ from mvcc.store import Store
 
 CATCH_UP_REVISIONS_MAX: Final = 1000  # In a response: etcd's watchBatchMaxRevs.
 CATCH_UP_ROWS_MAX: Final = 2000  # Rows read in a step before others get a turn.
+CATCH_UP_BYTES_MAX: Final = 32 << 20  # Of events in a response, give or take one revision.
 
 
 class Sink(Protocol):
@@ -88,8 +89,19 @@ class Caught(NamedTuple):
 
 
 class WatchHub:
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        revisions_max: int = CATCH_UP_REVISIONS_MAX,
+        rows_max: int = CATCH_UP_ROWS_MAX,
+        bytes_max: int = CATCH_UP_BYTES_MAX,
+    ) -> None:
+        """The three bounds are those of one step of catching up."""
         self._store = store
+        self._revisions_max = revisions_max
+        self._rows_max = rows_max
+        self._bytes_max = bytes_max
         self._exact: dict[bytes, dict[Watcher, None]] = {}  # Dicts: ordered sets.
         self._ranges: dict[KeyRange, dict[Watcher, None]] = {}
         self._watchers: dict[Watcher, None] = {}
@@ -151,81 +163,74 @@ class WatchHub:
     def catch_up(self, watcher: Watcher) -> Caught:
         """Read the next events of a watcher that is behind: some, none yet, or it is synced.
 
-        Bounded by `CATCH_UP_REVISIONS_MAX` and `CATCH_UP_ROWS_MAX`, but a revision is never
-        split. Whatever it returns the caller must send: it is not offered again.
+        Bounded in revisions, rows and bytes, but a revision is never split. Whatever it returns
+        the caller must send: it is not offered again.
         """
         assert not watcher.is_synced
         store = self._store
         if watcher.next_revision < store.compact_revision:
             watcher.is_compacted = True
             return Caught([], store.compact_revision)
-        if watcher.keys.is_single:
-            events = self._history_of_key(watcher)
-        else:
-            events = self._history_of_range(watcher)
+        events = self._history(watcher)
         if watcher.next_revision > store.published:
             self._sync(watcher)
         return Caught(events, 0)
 
-    def _history_of_key(self, watcher: Watcher) -> list[bytes]:
-        """Events of one key, by the index alone."""
-        store = self._store
-        key = watcher.keys.start
-        entry = store.index.entries.get(key)
+    def _history(self, watcher: Watcher) -> list[bytes]:
+        """The next events, moving the watcher's next revision behind what was read for them."""
         events: list[bytes] = []
-        revisions, last = 0, 0
-        if entry is not None:
-            for version in entry.since(watcher.next_revision, store.published):
-                if version.main != last:
-                    if revisions == CATCH_UP_REVISIONS_MAX:
-                        watcher.next_revision = last + 1
-                        return events
-                    revisions, last = revisions + 1, version.main
-                value = b"" if version.is_tombstone else store.read_row(version)
-                self._append(events, watcher, key, entry, version, value)
-        watcher.next_revision = store.published + 1
-        return events
-
-    def _history_of_range(self, watcher: Watcher) -> list[bytes]:
-        """Events of a range, by walking all rows from the watcher's next revision."""
-        store = self._store
-        entries = store.index.entries
-        events: list[bytes] = []
-        revisions, matched, last, rows = 0, 0, 0, 0
-        begin, end = encode(watcher.next_revision, 0), encode(store.published + 1, 0)
-        for row_key, value in store.backend.scan(Column.KEY, begin, end):
-            version = Version(*decode(row_key))
+        rows, revisions, size_bytes = 0, 0, 0
+        last, matched = 0, 0  # Main revision of the last row, and of the last that it watches.
+        for key, version, value in self._rows(watcher):
             if version.main != last:
-                if rows >= CATCH_UP_ROWS_MAX or revisions == CATCH_UP_REVISIONS_MAX:
+                if (
+                    rows >= self._rows_max
+                    or revisions >= self._revisions_max
+                    or size_bytes >= self._bytes_max
+                ):
                     watcher.next_revision = version.main
                     return events
                 last = version.main
             rows += 1
-            key = KeyValue.FromString(value).key
             if key not in watcher.keys:
                 continue
             if version.main != matched:
                 matched, revisions = version.main, revisions + 1
-            self._append(events, watcher, key, entries[key], version, value)
-        watcher.next_revision = store.published + 1
+            if not (watcher.no_delete if version.is_tombstone else watcher.no_put):
+                events.append(self._event(watcher, key, version, value))
+                size_bytes += len(events[-1])
+        watcher.next_revision = self._store.published + 1
         return events
 
-    def _append(
-        self,
-        events: list[bytes],
-        watcher: Watcher,
-        key: bytes,
-        entry: Entry,
-        version: Version,
-        value: bytes,
-    ) -> None:
-        if watcher.no_delete if version.is_tombstone else watcher.no_put:
-            return
+    def _rows(self, watcher: Watcher) -> Iterator[tuple[bytes, Version, bytes]]:
+        """Key, version and value of the rows from the watcher's next revision on.
+
+        Those of a single key are found by the index alone; for a range all rows are walked.
+        """
+        store = self._store
+        begin, end = watcher.next_revision, store.published
+        if watcher.keys.is_single:
+            key = watcher.keys.start
+            entry = store.index.entries.get(key)
+            for version in entry.since(begin, end) if entry is not None else ():
+                yield key, version, b"" if version.is_tombstone else store.read_row(version)
+        else:
+            for row_key, value in store.backend.scan(
+                Column.KEY, encode(begin, 0), encode(end + 1, 0)
+            ):
+                yield KeyValue.FromString(value).key, Version(*decode(row_key)), value
+
+    def _event(self, watcher: Watcher, key: bytes, version: Version, value: bytes) -> bytes:
         event = tombstone_event(key, version.main) if version.is_tombstone else frame(value)
-        before = None
-        if watcher.prev_kv and version.main - 1 >= self._store.compact_revision:
-            before = self._store.frame_as_of(entry, version.main - 1)
-        events.append(event_field(event, before))
+        before, earlier = None, version.main - 1
+        if (
+            watcher.prev_kv
+            and earlier >= self._store.compact_revision
+            # The key of a creation may have lived before: deleted in the same transaction.
+            and (version.is_tombstone or KeyValue.FromString(value).create_revision <= earlier)
+        ):
+            before = self._store.frame_as_of(self._store.index.entries[key], earlier)
+        return event_field(event, before)
 
     def _watchers_of(self, key: bytes) -> Iterable[Watcher]:
         exact = self._exact.get(key)
