@@ -6,8 +6,8 @@ waits for. `step` then removes rows, a bounded number at a time, until the targe
 A row can only be garbage because something newer at or below the target replaced it. All that
 was garbage for the compaction before is gone already, so it is enough to walk the rows between
 the last swept revision and the target: each of them makes every older version of its key
-garbage, and a tombstone below the target makes itself garbage too. (A tombstone exactly at the
-target stays, so that a watch from there still sees the deletion: etcd 3.5.16.) The cost is that
+garbage, and a tombstone makes itself garbage too. Only what happened exactly at the target stays
+whole, tombstones too, so that a watch from there sees all of it (etcd 3.5.16). The cost is that
 of what changed since the last compaction, not of what the store holds.
 
 After a crash the sweep begins again at the last swept revision; what it already removed it does
@@ -62,16 +62,16 @@ class Compactor:
     def schedule(self, revision: int) -> None:
         """Refuse all reads below `revision` from now on, and sweep up to it."""
         store = self._store
-        # A sweep under way goes on to the new target, but from the old one's first row: its
-        # tombstones were to stay, and no longer are.
+        # A sweep under way goes on to the new target, but from the old one's first row: what
+        # happened there was to stay whole, and no longer is.
         previous = encode(max(store.compact_revision, 0), 0)
         if self._next is None or self._next > previous:
             self._next = previous
         store.compact_revision = revision
         store.put_meta(META_SCHEDULED, revision)
 
-    def step(self) -> bool:
-        """Remove what the next `STEP_ROWS_MAX` rows made garbage. True once all is swept.
+    def step(self, rows_max: int = STEP_ROWS_MAX) -> bool:
+        """Remove what the next `rows_max` rows made garbage. True once all is swept.
 
         Rows are read from disk, so none of them may be in an unwritten batch.
         """
@@ -81,28 +81,27 @@ class Compactor:
         end = encode(target + 1, 0)
         newest: dict[bytes, Version] = {}  # By key, of the rows walked in this step.
         walked = 0
-        for row_key, value in islice(
-            store.backend.scan(Column.KEY, self._next, end), STEP_ROWS_MAX
-        ):
+        for row_key, value in islice(store.backend.scan(Column.KEY, self._next, end), rows_max):
             newest[KeyValue.FromString(value).key] = Version(*decode(row_key))
             self._next = row_key + b"\0"
             walked += 1
         for key, version in newest.items():
             self._collect(key, version, target)
         store.put_meta(META_FREED, store.freed)
-        if walked < STEP_ROWS_MAX:
+        if walked < rows_max:
             self._next = None
             store.swept_revision = target
             store.put_meta(META_FINISHED, target)
         return self._next is None
 
     def _collect(self, key: bytes, version: Version, target: int) -> None:
-        """Remove all of `key` that is older than `version`, and a tombstone below the target."""
+        """Remove all of `key` below the target that `version` made garbage."""
         index = self._store.index
         entry = index.entries[key]
-        for older in entry.drop_older_than(version.main, version.sub):
+        is_below = version.main < target
+        for older in entry.drop_older_than(version.main, version.sub if is_below else 0):
             self._remove(older)
-        if version.is_tombstone and version.main < target:
+        if version.is_tombstone and is_below:
             self._remove(version)
             if (entry.mod_revision, entry.sub) == (version.main, version.sub):
                 index.drop(key)
