@@ -59,6 +59,8 @@ def restore(store: Store) -> None:
             entry.supersede()
         if is_tombstone:
             _check_tombstone(row_key, kv)
+            if main > floor and entry.frame is None:
+                raise CorruptRecordError(_COLUMN, row_key, "it deletes a key that was not there")
             entry.frame = None
             entry.create_revision = entry.version = entry.lease = 0
         else:
