@@ -11,7 +11,8 @@ server/etcdserver/api/v3rpc/key.go), since clients may lean on them:
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import TypeVar
 
 from etcdpb.rpc_pb2 import RequestOp
 
@@ -42,6 +43,9 @@ class _Intervals:
         self.starts[first:last] = [start]
         self.ends[first:last] = [end]
 
+    def __len__(self) -> int:
+        return len(self.starts)
+
     def update(self, other: _Intervals) -> None:
         for start, end in zip(other.starts, other.ends, strict=True):
             self.add(start, end)
@@ -61,7 +65,7 @@ def check_overlap(operations: Sequence[RequestOp]) -> None:
 
 
 def _writes(operations: Sequence[RequestOp]) -> tuple[set[bytes], _Intervals]:
-    """The keys that `operations` put, and the ranges they delete."""
+    """The keys that `operations` put, and the ranges they delete: both the caller's to change."""
     deletes = _Intervals()
     for operation in operations:
         if operation.HasField("request_delete_range"):
@@ -74,18 +78,32 @@ def _writes(operations: Sequence[RequestOp]) -> tuple[set[bytes], _Intervals]:
             failure, failure_deletes = _writes(operation.request_txn.failure)
             _check(success, puts, deletes)
             _check(failure, puts, deletes)
-            puts |= success | failure
-            deletes.update(success_deletes)
-            deletes.update(failure_deletes)
+            puts = _merged(_merged(success, failure), puts)
+            deletes = _merged(_merged(success_deletes, failure_deletes), deletes)
     for operation in operations:
         if operation.HasField("request_put"):
             key = operation.request_put.key
-            _check((key,), puts, deletes)
+            if key in puts or key in deletes:
+                raise DuplicateKeyError(key)
             puts.add(key)
     return puts, deletes
 
 
-def _check(keys: Iterable[bytes], puts: set[bytes], deletes: _Intervals) -> None:
-    for key in keys:
-        if key in puts or key in deletes:
-            raise DuplicateKeyError(key)
+_SetT = TypeVar("_SetT", set[bytes], _Intervals)
+
+
+def _merged(one: _SetT, other: _SetT) -> _SetT:
+    """Their union. The larger grows by the smaller, so deep nesting copies nothing again."""
+    if len(one) < len(other):
+        one, other = other, one
+    one.update(other)
+    return one
+
+
+def _check(keys: set[bytes], puts: set[bytes], deletes: _Intervals) -> None:
+    if not puts.isdisjoint(keys):
+        raise DuplicateKeyError(min(puts & keys))
+    if deletes:
+        for key in keys:
+            if key in deletes:
+                raise DuplicateKeyError(key)
