@@ -32,6 +32,8 @@ OVERHEAD_BYTES: Final = 512 << 10
 HARD_LIMIT_FACTOR: Final = 4
 METADATA_BYTES_MAX: Final = 64 << 10
 PING_STRIKES_MAX: Final = 1000  # etcd's clients ping at their own pace; grpc-go allows 2.
+BACKLOG_PAUSE_S: Final = 0.01  # At the stop: no call for so long, and no more are waiting.
+BACKLOG_LOOKS_MAX: Final = 50  # Half a second, for clients that never pause.
 STREAMS_UNLIMITED: Final = 2**31 - 1  # grpc's largest; etcd's default is 2**32 - 1.
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -84,8 +86,17 @@ class GrpcioServer:
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
-        """Refuse new calls, end the streams as etcd does, let the rest finish within `grace_s`."""
+        """Refuse new calls, end the streams as etcd does, let the rest finish within `grace_s`.
+
+        Calls that have arrived and that nobody has looked at are refused here. Left to grpc they
+        would be ended as CANCELLED, which clients take for their own doing and do not retry.
+        """
         self._handlers.stop()
+        for _ in range(BACKLOG_LOOKS_MAX):
+            seen = self._handlers.calls
+            await asyncio.sleep(BACKLOG_PAUSE_S)
+            if self._handlers.calls == seen:
+                break
         await self._server.stop(grace_s)
 
 
@@ -98,14 +109,18 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         self._made: dict[str, _Handler] = {}
         self._streams: set[asyncio.Task[None]] = set()
         self._is_stopping = False
+        self.calls = 0  # So far, refused ones too.
 
     def service(self, details: grpc.HandlerCallDetails) -> _Handler:
         path = details.method
+        self.calls += 1
+        if self._is_stopping:
+            return _refuser(status.SERVER_STOPPED)
         handler = self._made.get(path)
         if handler is None:
             method = self._methods.get(path)
             if method is None:
-                return self._unknown(path)
+                return _refuser(self._methods.unknown(path))
             if isinstance(method, UnaryMethod):
                 handler = grpc.unary_unary_rpc_method_handler(self._unary(method))
             else:
@@ -117,14 +132,6 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         self._is_stopping = True
         for task in self._streams:
             task.cancel()
-
-    def _unknown(self, path: str) -> _Handler:
-        refusal = self._methods.unknown(path)
-
-        async def refuse(_: AsyncIterator[bytes], context: Any) -> None:
-            await _abort(context, refusal)
-
-        return grpc.stream_stream_rpc_method_handler(refuse)
 
     def _unary(self, method: UnaryMethod) -> Callable[[bytes, Any], Awaitable[bytes]]:
         handle = method.handle
@@ -146,6 +153,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
 
     def _stream_handler(self, method: StreamMethod) -> _Handler:
         async def serve(requests: AsyncIterator[bytes], context: Any) -> None:
+            if self._is_stopping:  # Since it was accepted.
+                await _abort(context, status.SERVER_STOPPED)
             task = asyncio.current_task()
             assert task is not None
             self._streams.add(task)
@@ -167,6 +176,13 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         if method.client_streams:
             return grpc.stream_stream_rpc_method_handler(serve)
         return grpc.unary_stream_rpc_method_handler(serve_one)
+
+
+def _refuser(refusal: Status) -> _Handler:
+    async def refuse(_: AsyncIterator[bytes], context: Any) -> None:
+        await _abort(context, refusal)
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 class _UnaryCall:
