@@ -1,0 +1,268 @@
+"""A store that is damaged, short or not ours is refused, and the refusal names what and where."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from rocksdict import Options, Rdict
+
+from etcdpb import kv_pb2, lease_pb2
+from lease import record
+from lease.lessor import LeaseID
+from mvcc.backend.base import COLUMN_NAMES
+from mvcc.revision import encode
+from tests.process.conftest import Servers
+
+pytestmark = pytest.mark.power
+
+L1 = LeaseID(0x1111)
+REVISION = 21  # The newest of the store that the tests damage.
+
+
+@pytest.fixture
+def store(servers: Servers) -> Path:
+    """The store of a killed server: nothing is flushed, all of it is in the write-ahead log."""
+    server, client = servers.start()
+    client.grant(600, L1)
+    for number in range(REVISION - 1):
+        assert client.put(b"k", b"v" * 100, L1 if number % 2 else 0) == number + 2
+    server.kill()
+    return servers.data_dir / "tenure" / "store"
+
+
+def write(store: Path, family: str, key: bytes, value: bytes) -> None:
+    """Put a row where no server would have put it; the family is made if there is none."""
+    options = Options(raw_mode=True)
+    options.create_missing_column_families(True)
+    database = Rdict(str(store), options, dict.fromkeys({*COLUMN_NAMES, family}, options))
+    column = database.get_column_family(family)
+    column[key] = value
+    column.close()
+    database.close()
+
+
+def the_log(store: Path) -> Path:
+    """The newest write-ahead log, the only one with something in it."""
+    return max(store.glob("*.log"), key=lambda path: (path.stat().st_size > 0, path.name))
+
+
+def tables(store: Path) -> list[Path]:
+    return sorted(store.glob("*.sst"))
+
+
+def flip_a_bit(file: Path, offset: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[offset] ^= 0x10
+    file.write_bytes(content)
+
+
+def test_an_undamaged_store_starts(servers: Servers, store: Path) -> None:
+    """So the refusals below are for the damage."""
+    assert the_log(store).stat().st_size > REVISION * 100
+    _, client = servers.start()
+    assert client.everything().header.revision == REVISION
+
+
+# --- less than was acknowledged ---
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.95])
+def test_a_flipped_bit_in_the_log_is_noticed(servers: Servers, store: Path, part: float) -> None:
+    """RocksDB itself would drop all that follows and say nothing."""
+    log = the_log(store)
+    flip_a_bit(log, int(log.stat().st_size * part))
+    error = servers.refused()
+    assert str(servers.data_dir / "tenure" / "mark") in error
+    assert f"revision {REVISION} " in error
+    assert "data has been lost" in error
+    assert servers.refused() == error, "a second try is refused alike"
+
+
+@pytest.mark.parametrize("left", [0, 1, 500, -1])
+def test_a_log_cut_below_what_was_acknowledged_is_noticed(
+    servers: Servers, store: Path, left: int
+) -> None:
+    log = the_log(store)
+    with log.open("r+b") as file:
+        file.truncate(left if left >= 0 else log.stat().st_size + left)
+    assert "data has been lost" in servers.refused()
+
+
+def test_a_grant_that_is_lost_is_noticed_though_it_has_no_revision(servers: Servers) -> None:
+    server, client = servers.start()
+    client.put(b"k", b"v")
+    before_bytes = the_log(servers.data_dir / "tenure" / "store").stat().st_size
+    client.grant(600, L1)
+    server.kill()
+    with the_log(servers.data_dir / "tenure" / "store").open("r+b") as file:
+        file.truncate(before_bytes)
+    assert "data has been lost" in servers.refused()
+
+
+def test_a_store_that_is_gone_beside_its_mark_is_noticed(servers: Servers, store: Path) -> None:
+    shutil.rmtree(store)
+    error = servers.refused()
+    assert f"revision {REVISION} " in error
+    assert servers.refused() == error, "the empty store that RocksDB made is refused alike"
+
+
+def test_a_log_that_is_gone_is_noticed(servers: Servers, store: Path) -> None:
+    the_log(store).unlink()
+    assert "data has been lost" in servers.refused()
+
+
+@pytest.mark.parametrize("garbage", [b"\x00", b"\xff" * 7, bytes(4096), b"partial" * 1000])
+def test_a_torn_tail_starts(servers: Servers, store: Path, garbage: bytes) -> None:
+    """What a power cut leaves behind the last whole record was never acknowledged."""
+    with the_log(store).open("ab") as log:
+        log.write(garbage)
+    _, client = servers.start()
+    assert client.everything().header.revision == REVISION
+    assert client.put(b"k", b"v") == REVISION + 1
+
+
+# --- files that are damaged ---
+
+
+@pytest.fixture
+def flushed(servers: Servers, store: Path) -> Path:
+    """The same store with all its rows in tables: recovery writes them there."""
+    server, client = servers.start()
+    assert client.everything().header.revision == REVISION
+    server.kill()
+    assert tables(store)
+    return store
+
+
+def test_a_table_that_is_gone_is_named(servers: Servers, flushed: Path) -> None:
+    gone = max(tables(flushed), key=lambda path: path.stat().st_size)
+    gone.unlink()
+    error = servers.refused()
+    assert str(flushed) in error
+    assert gone.name in error
+
+
+def test_a_flipped_bit_in_a_table_is_named(servers: Servers, flushed: Path) -> None:
+    damaged = max(tables(flushed), key=lambda path: path.stat().st_size)
+    flip_a_bit(damaged, 40)
+    error = servers.refused()
+    assert str(flushed) in error
+    assert damaged.name in error
+
+
+@pytest.mark.parametrize("name", ["CURRENT", "MANIFEST-*"])
+def test_what_says_which_tables_there_are_must_be_there(
+    servers: Servers, flushed: Path, name: str
+) -> None:
+    (gone,) = flushed.glob(name)
+    gone.unlink()
+    before = {path.name for path in tables(flushed)}
+    error = servers.refused()
+    assert str(flushed) in error
+    assert {path.name for path in tables(flushed)} == before, "nothing was deleted"
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 4096, bytes(4096)])
+def test_a_mark_that_is_none_is_named(servers: Servers, store: Path, content: bytes) -> None:
+    mark = store.with_name("mark")
+    mark.write_bytes(content)
+    assert f"{mark} is not a valid mark" in servers.refused()
+
+
+# --- rows that make no sense ---
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        (record.encode_key(L1), b"\xff\xff", "no leasepb.Lease"),
+        (record.encode_key(L1), record.encode_value(LeaseID(2), 60), "the value is of lease 2"),
+        (record.encode_key(L1), lease_pb2.Lease(ID=L1).SerializeToString(), "a TTL of 0 s"),
+        (b"short", record.encode_value(L1, 60), "the key has 5 bytes"),
+    ],
+)
+def test_a_corrupt_lease_record_is_named(
+    servers: Servers, store: Path, key: bytes, value: bytes, reason: str
+) -> None:
+    write(store, "lease", key, value)
+    error = servers.refused()
+    assert key.hex() in error
+    assert reason in error
+
+
+def kv(**changed: object) -> bytes:
+    """The record of the next version of `k`, but for what is changed."""
+    fields: dict[str, object] = {
+        "key": b"k",
+        "value": b"v",
+        "create_revision": 2,
+        "mod_revision": REVISION + 1,
+        "version": REVISION,
+    }
+    return kv_pb2.KeyValue(**{**fields, **changed}).SerializeToString()  # type: ignore[arg-type]  # by name
+
+
+def test_a_record_that_fits_starts(servers: Servers, store: Path) -> None:
+    """So the refusals below are for what was changed."""
+    write(store, "key", encode(REVISION + 1, 0), kv())
+    _, client = servers.start()
+    assert client.everything().header.revision == REVISION + 1
+
+
+@pytest.mark.parametrize(
+    ("row_key", "value", "reason"),
+    [
+        (encode(REVISION + 1, 0), b"\xff\xff", "no KeyValue"),
+        (encode(REVISION + 1, 0), b"", "it has no key"),
+        (encode(REVISION + 1, 0), kv(mod_revision=REVISION), f"its mod_revision is {REVISION}"),
+        (encode(REVISION + 1, 0), kv(version=1), "created at 2 with version 1"),
+        (encode(REVISION + 2, 0), kv(mod_revision=REVISION + 2), "does not follow"),
+        (encode(REVISION + 1, 1), kv(), "does not follow"),
+        (b"short", kv(), "no revision"),
+    ],
+)
+def test_a_corrupt_key_record_is_named(
+    servers: Servers, store: Path, row_key: bytes, value: bytes, reason: str
+) -> None:
+    write(store, "key", row_key, value)
+    error = servers.refused()
+    assert row_key.hex() in error
+    assert reason in error
+
+
+def test_a_key_whose_lease_has_no_record_is_named(servers: Servers, store: Path) -> None:
+    """The two were written in one batch, so something was lost."""
+    write(store, "key", encode(REVISION + 1, 0), kv(lease=0x7777))
+    error = servers.refused()
+    assert "0000000000007777" in error
+    assert "key b'k' belongs to it" in error
+
+
+# --- what a newer version wrote ---
+
+
+def test_a_newer_format_number_is_refused(servers: Servers, store: Path) -> None:
+    write(store, "meta", b"format", (2).to_bytes(8, "big"))
+    assert "format 2, written by a newer version" in servers.refused()
+
+
+def test_a_column_family_of_a_newer_version_is_refused_by_name(
+    servers: Servers, store: Path
+) -> None:
+    write(store, "from the future", b"k", b"v")
+    error = servers.refused()
+    assert str(store) in error
+    assert "column families from the future" in error
+
+
+def test_a_number_in_the_meta_data_that_is_none_is_named(servers: Servers, store: Path) -> None:
+    write(store, "meta", b"scheduledCompactRev", b"soon")
+    assert "4 bytes where 8 belong" in servers.refused()
+
+
+@pytest.mark.parametrize("value", [b"\xff\xff"])
+def test_a_corrupt_alarm_is_named(servers: Servers, store: Path, value: bytes) -> None:
+    write(store, "alarm", value, b"")
+    assert value.hex() in servers.refused()
