@@ -56,6 +56,7 @@ class ServerInProcess:
         self._config = config if config is not None else Config(ephemeral=True)
         self._mark = mark
         self._serve = serve
+        self._loop = asyncio.get_running_loop()
         self._tasks: list[asyncio.Task[None]] = []
         self.flusher: HeldFlusher
         self.core: Core
@@ -86,7 +87,7 @@ class ServerInProcess:
         self.engine = self.core.engine
         self.lessor.promote(0, now=self.clock.now())
         if self._serve:
-            self._tasks.append(asyncio.ensure_future(self.core.serve()))
+            self._tasks.append(self._loop.create_task(self.core.serve()))
 
     async def stop(self) -> None:
         """End every task; the backend stays as it is. What a task died of is raised."""
@@ -132,7 +133,7 @@ class ServerInProcess:
         """Serve `pipe` by a streaming method until the server stops."""
         method = self.core.methods.get(path)
         assert isinstance(method, StreamMethod)
-        task = asyncio.ensure_future(_serve(method, pipe))
+        task = self._loop.create_task(_serve(method, pipe))
         self._tasks.append(task)
         return task
 
