@@ -112,8 +112,8 @@ def test_a_lease_runs_out_not_early_and_a_refresh_starts_it_over(
     events, cancel = client.watch_prefix(prefix)
     with pytest.raises(etcd3.exceptions.WatchTimedOut):
         client.watch_prefix_once(prefix, timeout=TTL_S / 2)
-    [answer] = refreshed.refresh()
     renewed = time.monotonic()
+    [answer] = refreshed.refresh()
     assert refreshed.id == answer.ID
     assert answer.TTL == TTL_S
     assert next(events).key == f"{prefix}left".encode()
