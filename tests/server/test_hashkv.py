@@ -105,7 +105,7 @@ async def test_a_compaction_does_not_change_the_hash_of_what_it_leaves_readable(
 
 
 def test_it_is_the_same_after_a_restart(tmp_path: Path) -> None:
-    """TestV3HashRestart's kind, for HashKV."""
+    """TestV3HashRestart, with HashKV."""
 
     async def scenario() -> None:
         async with running(directory=tmp_path) as server:

@@ -1,320 +1,230 @@
-"""Renewals: what they wait for, what they win over, and when they come too late."""
+"""Keepalives and expiry: a lease is never early, and late by no more than a tick."""
 
 from __future__ import annotations
 
-import asyncio
+from typing import Final
 
 import pytest
 
-from etcdpb.rpc_pb2 import (
-    LeaseGrantRequest,
-    LeaseKeepAliveRequest,
-    LeaseKeepAliveResponse,
-    LeaseRevokeRequest,
-    LeaseTimeToLiveRequest,
-    PutRequest,
-    RangeRequest,
-)
-from lease.errors import NotPrimaryError
-from lease.wheel import TICK_S
-from mvcc.backend.memory import MemoryBackend
-from server.lease_clock import GRACE_S
-from tests.support.calls import Answer, Pipe
-from tests.support.clock import FakeClock, settle
-from tests.support.loop import in_loop
-from tests.support.server import ServerInProcess, parsed
+from etcdpb import rpc_pb2 as pb
+from server import status
+from tests.support.client import Client, Talk, refusal, until
+from tests.support.clock import FakeClock
+from tests.support.serving import Running, served
 
-PATH = "/etcdserverpb.Lease/LeaseKeepAlive"
-A = RangeRequest(key=b"a")
+LATE_S: Final = 0.1  # An idle server revokes within one tick of the deadline.
+
+Keeping = Talk[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse]
 
 
-def _server(*, serve: bool = False) -> ServerInProcess:
-    """Without the background tasks only a renewal revokes what is due."""
-    return ServerInProcess(MemoryBackend(), FakeClock(), serve=serve)
+async def _renew(keeping: Keeping, lease_id: int) -> int:
+    await keeping.send(pb.LeaseKeepAliveRequest(ID=lease_id))
+    reply = await keeping.receive()
+    assert lease_id == reply.ID
+    return reply.TTL
 
 
-class _KeepAlive:
-    """One client's stream of renewals."""
-
-    def __init__(self, server: ServerInProcess) -> None:
-        self.pipe = Pipe()
-        self.task = server.open(PATH, self.pipe)
-        self._read = 0
-
-    def renew(self, *leases: int) -> None:
-        for lease in leases:
-            self.pipe.write(LeaseKeepAliveRequest(ID=lease).SerializeToString())
-
-    def answers(self) -> list[tuple[int, int]]:
-        """(id, TTL) of what came since the last look."""
-        new, self._read = self.pipe.sent[self._read :], len(self.pipe.sent)
-        parsed_new = [LeaseKeepAliveResponse.FromString(message) for message in new]
-        return [(response.ID, response.TTL) for response in parsed_new]
+async def _exists(client: Client, lease_id: int) -> bool:
+    return (await client.time_to_live(lease_id)).TTL >= 0
 
 
-async def _grant(server: ServerInProcess, lease: int, ttl: int) -> None:
-    await server.call(LeaseGrantRequest(ID=lease, TTL=ttl))
+# --- renewing ---
 
 
-async def _ttl(server: ServerInProcess, lease: int) -> int:
-    ttl: int = (await server.call(LeaseTimeToLiveRequest(ID=lease))).TTL
-    return ttl
+@served(clock=FakeClock)
+async def test_a_lease_lives_as_long_as_it_is_renewed_and_no_longer(server: Running) -> None:
+    """TestV3LeaseKeepAlive: three renewals, each after most of the TTL; then the key goes."""
+    await server.client.grant(5, 7)
+    await server.client.put(b"a", lease=7)
+    keeping = server.client.lease.LeaseKeepAlive()
+    for _ in range(3):
+        await server.time.advance(4.5)
+        assert await _renew(keeping, 7) == 5
+    await server.time.advance(4.9)
+    assert (await server.client.get(b"a")).count == 1
+    await server.time.advance(0.1 + LATE_S)
+    assert (await server.client.get(b"a")).count == 0
+    assert await _renew(keeping, 7) == 0
 
 
-async def _becomes_due(server: ServerInProcess) -> None:
-    """Let 2 s pass, and the clock be looked at often enough that nothing seems to stall."""
-    for _ in range(4):
-        await server.clock.advance(0.5)
-        server.engine.horizon()
+@pytest.mark.parametrize("lease_id", [0, 9, -9])
+@served()
+async def test_a_lease_that_is_not_there_is_answered_with_ttl_0_and_the_stream_goes_on(
+    server: Running, lease_id: int
+) -> None:
+    await server.client.grant(60, 7)
+    keeping = server.client.lease.LeaseKeepAlive()
+    assert await _renew(keeping, lease_id) == 0
+    assert await _renew(keeping, 7) == 60
 
 
-# What a renewal waits for
+@served()
+async def test_a_revoked_lease_is_answered_with_ttl_0(server: Running) -> None:
+    """TestV3LeaseRevoke's end; the header is of a time not before the revoke."""
+    await server.client.grant(60, 7)
+    await server.client.put(b"a", lease=7)
+    keeping = server.client.lease.LeaseKeepAlive()
+    assert await _renew(keeping, 7) == 60
+    await server.client.revoke(7)
+    await keeping.send(pb.LeaseKeepAliveRequest(ID=7))
+    reply = await keeping.receive()
+    assert (reply.TTL, reply.header.revision) == (0, 3)
 
 
-@in_loop
-async def test_a_renewal_does_not_wait_for_a_group_in_flight() -> None:
-    server = _server()
-    await _grant(server, 1, 5)
-    keepalive = _KeepAlive(server)
-    server.flusher.hold()
-    put = server.ask(PutRequest(key=b"a", lease=1))
-    await settle()
-    keepalive.renew(1, 99)
-    await settle()
-    assert keepalive.answers() == [(1, 5), (99, 0)]
-    assert not put.is_done
-    response = LeaseKeepAliveResponse.FromString(keepalive.pipe.sent[0])
-    assert response.header.revision == 1, "the put is not durable"
-    await server.stop()
+@served()
+async def test_replies_come_in_the_order_of_the_requests_over_any_leases(
+    server: Running,
+) -> None:
+    for lease_id in range(1, 11):
+        await server.client.grant(50 + lease_id, lease_id)
+    keeping = server.client.lease.LeaseKeepAlive()
+    asked = [number % 12 for number in range(200)]
+    for lease_id in asked:
+        await keeping.send(pb.LeaseKeepAliveRequest(ID=lease_id))
+    for lease_id in asked:
+        reply = await keeping.receive()
+        assert lease_id == reply.ID
+        assert (50 + lease_id if 1 <= lease_id <= 10 else 0) == reply.TTL
 
 
-@pytest.mark.parametrize("granted", [False, True])
-def test_a_renewal_waits_for_its_leases_own_grant_or_revoke(granted: bool) -> None:
-    async def scenario() -> None:
-        server = _server()
-        if granted:
-            await _grant(server, 1, 5)
-        await _grant(server, 2, 5)
-        server.flusher.hold()
-        server.ask(LeaseRevokeRequest(ID=1) if granted else LeaseGrantRequest(ID=1, TTL=5))
-        await settle()
-        waits, does_not = _KeepAlive(server), _KeepAlive(server)
-        waits.renew(1)
-        does_not.renew(2)
-        await settle()
-        assert waits.answers() == []
-        assert does_not.answers() == [(2, 5)]
-        server.flusher.release()
-        await settle()
-        assert waits.answers() == [(1, 0 if granted else 5)]
-        await server.stop()
-
-    asyncio.run(scenario())
+@served()
+async def test_after_a_half_close_all_is_answered_and_the_stream_ends_well(
+    server: Running,
+) -> None:
+    """python-etcd3 asks once and half-closes; jetcd asks twice."""
+    await server.client.grant(60, 7)
+    for times in (0, 1, 2):
+        keeping = server.client.lease.LeaseKeepAlive()
+        for _ in range(times):
+            await keeping.send(pb.LeaseKeepAliveRequest(ID=7))
+        await keeping.half_close()
+        assert [reply.TTL for reply in await keeping.rest()] == [60] * times
+    await until(lambda: server.streams == 0)
 
 
-@in_loop
-async def test_the_renewals_of_one_stream_are_answered_in_order_until_it_is_half_closed() -> None:
-    server = _server()
-    await _grant(server, 1, 5)
-    keepalive = _KeepAlive(server)
-    server.flusher.hold()
-    server.ask(LeaseGrantRequest(ID=2, TTL=7))
-    await settle()
-    keepalive.renew(1, 2, 99, 1)
-    keepalive.pipe.half_close()
-    await settle()
-    assert keepalive.answers() == [(1, 5)], "the others wait behind the grant in flight"
-    server.flusher.release()
-    await settle()
-    assert keepalive.answers() == [(2, 7), (99, 0), (1, 5)]
-    assert keepalive.task.done()
+@served(clock=FakeClock)
+async def test_one_reply_is_enough_to_have_lived_the_full_ttl_from_it(server: Running) -> None:
+    """The deadline counts from the last acknowledged renewal."""
+    await server.client.grant(5, 7)
+    await server.time.advance(3)
+    keeping = server.client.lease.LeaseKeepAlive()
+    assert await _renew(keeping, 7) == 5
+    keeping.cancel()
+    await server.time.advance(4.9)
+    assert await _exists(server.client, 7)
+    assert (await server.client.time_to_live(7)).TTL == 0
+    await server.time.advance(0.1 + LATE_S)
+    assert not await _exists(server.client, 7)
 
 
-# From when a TTL counts
+# --- expiry ---
 
 
-@in_loop
-async def test_a_ttl_counts_from_the_reply_however_slow_the_disk() -> None:
-    server = _server(serve=True)
-    server.flusher.hold()
-    grant = server.ask(LeaseGrantRequest(ID=1, TTL=5))
-    await server.clock.advance(30)  # Six TTLs in flight: it neither expires nor is it spent.
-    assert not grant.is_done
-    server.flusher.let_go()
-    await settle()
-    assert parsed(LeaseGrantRequest(), grant).TTL == 5
-    assert await _ttl(server, 1) == 5
-    await server.clock.advance(5 - 2**-10)
-    assert await _ttl(server, 1) == 0
-    await server.clock.advance(1)
-    assert await _ttl(server, 1) == -1
-    await server.stop()
+@pytest.mark.parametrize("ttl", [2, 3, 10])
+@served(clock=FakeClock)
+async def test_a_lease_is_never_early_and_late_by_a_tick_at_most(server: Running, ttl: int) -> None:
+    """TestV3LeaseExpire; etcd is up to half a second late on an idle server."""
+    await server.client.grant(ttl, 7)
+    await server.client.put(b"a", lease=7)
+    await server.time.advance(ttl - 0.01)
+    assert (await server.client.get(b"a")).count == 1
+    await server.time.advance(0.01 + LATE_S)
+    reply = await server.client.get(b"a")
+    assert (reply.count, reply.header.revision) == (0, 3)
+    assert (await server.client.time_to_live(7)).grantedTTL == 0
+    assert await refusal(server.client.put(b"a", lease=7)) == status.LEASE_NOT_FOUND
+    assert await refusal(server.client.revoke(7)) == status.LEASE_NOT_FOUND
 
 
-@in_loop
-async def test_a_lease_granted_and_revoked_in_one_group_is_gone() -> None:
-    server = _server()
-    server.ask(LeaseGrantRequest(ID=1, TTL=5))
-    server.ask(LeaseRevokeRequest(ID=1))
-    await settle()
-    assert await _ttl(server, 1) == -1
-    server.lessor.check_invariants(server.clock.now())
+@served(clock=FakeClock)
+async def test_leases_due_together_go_together_each_at_a_revision_of_its_own(
+    server: Running,
+) -> None:
+    for lease_id in range(1, 101):
+        await server.client.grant(5, lease_id)
+        await server.client.put(b"%03d" % lease_id, lease=lease_id)
+    watching = server.client.watching()
+    await watching.create(b"\0", b"\0")
+    await server.time.advance(5 + LATE_S)
+    for revision in range(102, 202):
+        response = await watching.receive()
+        assert response.header.revision == revision
+        assert len(response.events) == 1
+    assert server.core.recovered.state.lessor.stats().leases == 0
 
 
-@in_loop
-async def test_a_renewal_starts_the_full_ttl_over() -> None:
-    server = _server(serve=True)
-    await _grant(server, 1, 5)
-    keepalive = _KeepAlive(server)
-    for _ in range(4):
-        await server.clock.advance(4)
-        keepalive.renew(1)
-        await settle()
-    assert keepalive.answers() == [(1, 5)] * 4
-    await server.clock.advance(5 - 2**-10)
-    assert await _ttl(server, 1) == 0
-    await server.stop()
+@served(clock=FakeClock)
+async def test_an_expired_lease_without_keys_leaves_no_trace(server: Running) -> None:
+    await server.client.grant(2, 7)
+    await server.time.advance(2 + LATE_S)
+    assert (await server.client.grant(2, 7)).header.revision == 1
 
 
-# Too late
+@served(clock=FakeClock)
+async def test_a_renewal_that_comes_too_late_ends_the_lease_now_and_holds_up_nobody(
+    server: Running,
+) -> None:
+    """etcd lets it wait for the expiry, and all behind it on the stream with it."""
+    await server.client.grant(2, 7)
+    await server.client.put(b"a", lease=7)
+    await server.client.grant(60, 8)
+    keeping = server.client.lease.LeaseKeepAlive()
+    assert await _renew(keeping, 8) == 60
+    await server.time.advance(1.9)
+    server.time.jump(0.2)  # Due, and the expirer has not looked yet.
+    assert server.core.recovered.state.lessor.stats().leases == 2
+    for lease_id in (7, 8):
+        await keeping.send(pb.LeaseKeepAliveRequest(ID=lease_id))
+    assert [(await keeping.receive()).TTL for _ in range(2)] == [0, 60]
+    assert (await server.client.get(b"a")).count == 0
 
 
-@in_loop
-async def test_a_renewal_that_comes_too_late_revokes_the_lease_and_says_so_in_order() -> None:
-    server = _server()
-    await _grant(server, 1, 2)
-    await _grant(server, 2, 60)
-    await server.call(PutRequest(key=b"a", lease=1))
-    keepalive = _KeepAlive(server)
-    await _becomes_due(server)
-    assert await _ttl(server, 1) == 0, "due, and not gone"
-    keepalive.renew(2, 1, 2)
-    await settle()
-    assert keepalive.answers() == [(2, 60), (1, 0), (2, 60)]
-    revisions = [LeaseKeepAliveResponse.FromString(m).header.revision for m in keepalive.pipe.sent]
-    assert revisions == [2, 3, 3]
-    assert (await server.call(A)).count == 0
-    assert await _ttl(server, 1) == -1
-    await server.stop()
+@served(clock=FakeClock)
+async def test_what_is_due_and_not_yet_gone_still_exists(server: Running) -> None:
+    """It is listed, can be put on and revoked, and has 0 seconds left."""
+    await server.client.grant(2, 7)
+    await server.time.advance(1.9)
+    server.time.jump(0.2)
+    told = await server.client.time_to_live(7)
+    assert (told.TTL, told.grantedTTL) == (0, 2)
+    listed = await server.client.lease.LeaseLeases(pb.LeaseLeasesRequest())
+    assert [each.ID for each in listed.leases] == [7]
+    assert await refusal(server.client.grant(2, 7)) == status.LEASE_EXISTS
+    await server.client.put(b"a", lease=7)
+    await server.client.revoke(7)
+    assert (await server.client.get(b"a")).count == 0
 
 
-@in_loop
-async def test_the_answer_to_a_late_renewal_waits_until_the_revoke_is_durable() -> None:
-    server = _server()
-    await _grant(server, 1, 2)
-    await _becomes_due(server)
-    keepalive = _KeepAlive(server)
-    server.flusher.hold()
-    keepalive.renew(1)
-    await settle()
-    assert server.flusher.is_waiting
-    assert keepalive.answers() == []
-    server.flusher.release()
-    await settle()
-    assert keepalive.answers() == [(1, 0)]
-    await server.stop()
+@served(clock=FakeClock)
+async def test_after_a_stall_who_asked_in_time_is_heard_before_anything_expires(
+    server: Running,
+) -> None:
+    """The process stood still past the deadline; the keepalive waited in the socket."""
+    await server.client.grant(5, 7)
+    await server.client.grant(5, 8)
+    keeping = server.client.lease.LeaseKeepAlive()
+    assert await _renew(keeping, 7) == 5
+    await server.time.advance(4)
+    server.time.jump(60)
+    assert await _renew(keeping, 7) == 5
+    await server.time.advance(1)
+    assert await _exists(server.client, 7)
+    assert not await _exists(server.client, 8)
+    await server.time.advance(4 + LATE_S)
+    assert not await _exists(server.client, 7)
 
 
-@in_loop
-async def test_two_late_renewals_of_one_lease_revoke_it_once() -> None:
-    server = _server()
-    await _grant(server, 1, 2)
-    await server.call(PutRequest(key=b"a", lease=1))
-    await _becomes_due(server)
-    streams = [_KeepAlive(server) for _ in range(2)]
-    for stream in streams:
-        stream.renew(1)
-    await settle()
-    assert [stream.answers() for stream in streams] == [[(1, 0)]] * 2
-    assert server.store.current == 3
-    await server.stop()
-
-
-# After a stall
-
-
-@in_loop
-async def test_after_a_stall_a_waiting_keepalive_wins_and_the_rest_expires() -> None:
-    server = _server(serve=True)
-    for lease in (1, 2):
-        await _grant(server, lease, 5)
-        await server.call(PutRequest(key=b"key %d" % lease, lease=lease))
-    keepalive = _KeepAlive(server)
-    await server.clock.advance(4)
-    server.clock.jump(60)  # The process is stopped; both deadlines pass meanwhile.
-    keepalive.renew(1)  # It was in the socket when the process went on.
-    await server.clock.advance(0)
-    assert keepalive.answers() == [(1, 5)]
-    assert await _ttl(server, 1) == 5
-    await server.clock.advance(GRACE_S - 2**-10)
-    assert (await server.call(RangeRequest(key=b"key 2"))).count == 1
-    await server.clock.advance(TICK_S + 2**-10)
-    assert (await server.call(RangeRequest(key=b"key 2"))).count == 0
-    assert (await server.call(RangeRequest(key=b"key 1"))).count == 1
-    await server.stop()
-
-
-@in_loop
-async def test_what_was_due_before_a_stall_is_not_saved_by_it() -> None:
-    server = _server()
-    await _grant(server, 1, 2)
-    await _becomes_due(server)
-    server.clock.jump(60)
-    keepalive = _KeepAlive(server)
-    keepalive.renew(1)
-    await settle()
-    assert keepalive.answers() == [(1, 0)]
-    await server.stop()
-
-
-# Not primary
-
-
-@in_loop
-async def test_demotion_ends_pending_renewals_as_not_primary() -> None:
-    server = _server(serve=True)
-    await _grant(server, 2, 5)
-    server.flusher.hold()
-    server.ask(LeaseGrantRequest(ID=1, TTL=5))
-    await settle()
-    pending, idle = _KeepAlive(server), _KeepAlive(server)
-    pending.renew(1)
-    await settle()
-    server.lessor.demote()
-    server.flusher.let_go()
-    idle.renew(2)
-    await asyncio.wait((pending.task, idle.task))
-    assert isinstance(pending.task.exception(), NotPrimaryError)
-    assert isinstance(idle.task.exception(), NotPrimaryError)
-    assert pending.answers() == idle.answers() == []
-    ask = server.ask(LeaseTimeToLiveRequest(ID=1), Answer())
-    assert ask.status.message == "not a primary lessor"
-    server.lessor.check_invariants(server.clock.now())
-
-
-@in_loop
-async def test_demotion_ends_a_late_renewal_that_waits_for_its_revoke() -> None:
-    server = _server()
-    await _grant(server, 1, 2)
-    await _becomes_due(server)
-    server.flusher.hold()
-    server.ask(PutRequest(key=b"a"))
-    await settle()
-    keepalive = _KeepAlive(server)
-    keepalive.renew(1)
-    await settle()
-    server.lessor.demote()
-    server.flusher.let_go()
-    await asyncio.wait((keepalive.task,))
-    assert isinstance(keepalive.task.exception(), NotPrimaryError)
-    assert len(server.lessor) == 1
-
-
-@in_loop
-async def test_nothing_expires_once_demoted() -> None:
-    server = _server(serve=True)
-    await _grant(server, 1, 2)
-    server.lessor.demote()
-    await server.clock.advance(60)
-    assert len(server.lessor) == 1
-    await server.stop()
+@served(clock=FakeClock, lease_revoke_rate=10)
+async def test_a_cap_spreads_what_is_due_together(server: Running) -> None:
+    """--lease-revoke-rate: no more than that in any second, and all of them in the end."""
+    for lease_id in range(1, 31):
+        await server.client.grant(5, lease_id)
+    lessor = server.core.recovered.state.lessor
+    await server.time.advance(5 + LATE_S)
+    assert len(lessor) == 20
+    await server.time.advance(0.8)
+    assert len(lessor) == 20
+    await server.time.advance(0.2)
+    assert len(lessor) == 10
+    await server.time.advance(2)
+    assert len(lessor) == 0

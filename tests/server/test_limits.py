@@ -94,7 +94,7 @@ async def test_of_a_large_request_what_is_wrong_with_its_form_is_told_first(
 async def test_a_message_above_the_receive_limit_is_refused_with_grpc_gos_text(
     server: Running,
 ) -> None:
-    """TestV3TooLargeRequest's neighbour: 512 KiB above the request limit, before any check."""
+    """Client messages of TestV3LargeRequests: 512 KiB above the request limit, before any check."""
     exact = b"v" * (MESSAGE_MAX - 7)
     assert pb.PutRequest(key=b"k", value=exact).ByteSize() == MESSAGE_MAX
     assert await refusal(server.client.put(b"k", exact)) == status.REQUEST_TOO_LARGE
@@ -190,7 +190,7 @@ async def test_a_disarmed_alarm_is_raised_again_while_the_store_is_full(
 
 
 def test_the_alarm_survives_a_restart_and_ends_only_by_request() -> None:
-    """TestV3AlarmDeactivate and TestV3CorruptAlarm's kind: with a larger quota it still stands."""
+    """TestV3AlarmDeactivate; with a larger quota it still stands."""
 
     async def scenario() -> None:
         backend = MemoryBackend()

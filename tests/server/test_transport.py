@@ -237,7 +237,7 @@ async def test_a_cancelled_call_that_waits_leaves_nothing_behind(server: Running
 
 @served(clock=FakeClock)
 async def test_cancelled_streams_leave_nothing_behind(server: Running) -> None:
-    """TestV3WatchClose's kind: many streams, dropped at once, with watchers and tickers."""
+    """TestV3WatchClose: many streams, dropped at once, with watchers and tickers."""
     await server.client.put(b"a")
     before = len(asyncio.all_tasks())
     talks: list[Talk[Any, Any]] = []
@@ -260,7 +260,7 @@ async def test_cancelled_streams_leave_nothing_behind(server: Running) -> None:
 
 @served()
 async def test_a_connection_that_is_gone_takes_its_watchers_along(server: Running) -> None:
-    """TestWatchErrConnClosed's other side; those of another connection stay."""
+    """Those of another connection stay."""
     others = server.client.watching()
     await others.create(b"a")
     client: Client = server.connect()

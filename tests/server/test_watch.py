@@ -98,7 +98,7 @@ async def test_an_expiry_deletes_all_keys_of_its_lease_in_one_response(server: R
 
 @served()
 async def test_a_put_of_nothing_is_a_put(server: Running) -> None:
-    """TestV3WatchEmptyKey's neighbour: an empty value is no deletion."""
+    """TestV3WatchEmptyKey: an empty value is no deletion."""
     watching = server.client.watching()
     await watching.create(b"a")
     await server.client.put(b"a", b"")

@@ -123,7 +123,7 @@ async def test_a_range_among_much_that_does_not_match_is_found_whole(server: Run
 
 @served()
 async def test_history_while_others_put_has_no_gap_and_nothing_twice(server: Running) -> None:
-    """TestV3WatchMultipleWatchersUnsynced's kind, with puts going on all the while."""
+    """TestV3WatchMultipleWatchersUnsynced, with puts going on all the while."""
     await server.put_many(500)
     putting = asyncio.ensure_future(_put_slowly(server.client, 1500))
     streams = []

@@ -63,7 +63,7 @@ async def test_an_id_of_the_clients_choice_is_used_whole(server: Running, watch_
 async def test_a_refused_watch_is_created_and_canceled_in_one_reply_with_id_minus_1(
     server: Running, fields: dict[str, Any], reason: str
 ) -> None:
-    """TestV3WatchWrongRange and TestV3WatchNegativeRev's kind; the others go on undisturbed."""
+    """TestV3WatchWrongRange; the stream's other watchers go on undisturbed."""
     watching = server.client.watching()
     await watching.create(b"a", watch_id=1)
     refused = await watching.create(**fields)
@@ -197,7 +197,7 @@ async def _revisions(watching: Watching, count: int) -> list[int]:
 async def test_a_client_that_does_not_read_loses_nothing_and_costs_little(
     server: Running,
 ) -> None:
-    """TestV3WatchMultipleEventsPutUnsynced's kind: ten thousand puts while nobody reads. What
+    """Ten thousand puts while nobody reads (victims, in etcd's watchable_store.go). What
     finds the outbox full is read again from history, in order, each once.
     """
     watching = server.client.watching()
