@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from rocksdict import Options, Rdict
 
-from etcdpb import kv_pb2, lease_pb2
+from etcdpb import kv_pb2
 from lease import record
 from lease.lessor import LeaseID
 from mvcc.backend.base import COLUMN_NAMES
 from mvcc.revision import encode
+from tests.process.client import Client
 from tests.process.conftest import Servers
+from tests.support.process import ServerProcess
 
 pytestmark = pytest.mark.power
 
@@ -21,14 +24,26 @@ L1 = LeaseID(0x1111)
 REVISION = 21  # The newest of the store that the tests damage.
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a killed server: all of it is in the write-ahead log."""
+    data_dir = tmp_path_factory.mktemp("killed") / "data"
+    with tempfile.TemporaryDirectory(prefix="tenure-") as sockets:
+        socket = Path(sockets) / "1"
+        with ServerProcess(data_dir, socket=socket).wait_until_ready() as server:
+            with Client(server.target) as client:
+                client.grant(600, L1)
+                for number in range(REVISION - 1):
+                    lease = L1 if number % 2 else 0
+                    assert client.put(b"k", b"v" * 100, lease) == number + 2
+            server.kill()
+    return data_dir
+
+
 @pytest.fixture
-def store(servers: Servers) -> Path:
-    """The store of a killed server: nothing is flushed, all of it is in the write-ahead log."""
-    server, client = servers.start()
-    client.grant(600, L1)
-    for number in range(REVISION - 1):
-        assert client.put(b"k", b"v" * 100, L1 if number % 2 else 0) == number + 2
-    server.kill()
+def store(servers: Servers, killed: Path) -> Path:
+    """A copy of it to damage; the path of its store."""
+    shutil.copytree(killed, servers.data_dir)
     return servers.data_dir / "tenure" / "store"
 
 
@@ -68,7 +83,7 @@ def test_an_undamaged_store_starts(servers: Servers, store: Path) -> None:
 # --- less than was acknowledged ---
 
 
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize("part", [0.1, 0.95])
 def test_a_flipped_bit_in_the_log_is_noticed(servers: Servers, store: Path, part: float) -> None:
     """RocksDB itself would drop all that follows and say nothing."""
     log = the_log(store)
@@ -80,7 +95,7 @@ def test_a_flipped_bit_in_the_log_is_noticed(servers: Servers, store: Path, part
     assert servers.refused() == error, "a second try is refused alike"
 
 
-@pytest.mark.parametrize("left", [0, 1, 500, -1])
+@pytest.mark.parametrize("left", [0, 500, -1])
 def test_a_log_cut_below_what_was_acknowledged_is_noticed(
     servers: Servers, store: Path, left: int
 ) -> None:
@@ -113,7 +128,7 @@ def test_a_log_that_is_gone_is_noticed(servers: Servers, store: Path) -> None:
     assert "data has been lost" in servers.refused()
 
 
-@pytest.mark.parametrize("garbage", [b"\x00", b"\xff" * 7, bytes(4096), b"partial" * 1000])
+@pytest.mark.parametrize("garbage", [b"\xff", bytes(4096), b"partial" * 1000])
 def test_a_torn_tail_starts(servers: Servers, store: Path, garbage: bytes) -> None:
     """What a power cut leaves behind the last whole record was never acknowledged."""
     with the_log(store).open("ab") as log:
@@ -164,7 +179,7 @@ def test_what_says_which_tables_there_are_must_be_there(
     assert {path.name for path in tables(flushed)} == before, "nothing was deleted"
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 4096, bytes(4096)])
+@pytest.mark.parametrize("content", [b"", bytes(4096)])
 def test_a_mark_that_is_none_is_named(servers: Servers, store: Path, content: bytes) -> None:
     mark = store.with_name("mark")
     mark.write_bytes(content)
@@ -179,7 +194,6 @@ def test_a_mark_that_is_none_is_named(servers: Servers, store: Path, content: by
     [
         (record.encode_key(L1), b"\xff\xff", "no leasepb.Lease"),
         (record.encode_key(L1), record.encode_value(LeaseID(2), 60), "the value is of lease 2"),
-        (record.encode_key(L1), lease_pb2.Lease(ID=L1).SerializeToString(), "a TTL of 0 s"),
         (b"short", record.encode_value(L1, 60), "the key has 5 bytes"),
     ],
 )
@@ -215,11 +229,9 @@ def test_a_record_that_fits_starts(servers: Servers, store: Path) -> None:
     ("row_key", "value", "reason"),
     [
         (encode(REVISION + 1, 0), b"\xff\xff", "no KeyValue"),
-        (encode(REVISION + 1, 0), b"", "it has no key"),
         (encode(REVISION + 1, 0), kv(mod_revision=REVISION), f"its mod_revision is {REVISION}"),
         (encode(REVISION + 1, 0), kv(version=1), "created at 2 with version 1"),
         (encode(REVISION + 2, 0), kv(mod_revision=REVISION + 2), "does not follow"),
-        (encode(REVISION + 1, 1), kv(), "does not follow"),
         (b"short", kv(), "no revision"),
     ],
 )
@@ -262,7 +274,6 @@ def test_a_number_in_the_meta_data_that_is_none_is_named(servers: Servers, store
     assert "4 bytes where 8 belong" in servers.refused()
 
 
-@pytest.mark.parametrize("value", [b"\xff\xff"])
-def test_a_corrupt_alarm_is_named(servers: Servers, store: Path, value: bytes) -> None:
-    write(store, "alarm", value, b"")
-    assert value.hex() in servers.refused()
+def test_a_corrupt_alarm_is_named(servers: Servers, store: Path) -> None:
+    write(store, "alarm", b"\xff\xee", b"")
+    assert "column 'alarm', key ffee" in servers.refused()

@@ -20,7 +20,7 @@ STOPPED: Final = "etcdserver: server stopped"
 LEASE: Final = 7
 
 
-def ended_with(stream: Exchange) -> tuple[grpc.StatusCode, str]:
+def ended_with(stream: Exchange) -> tuple[grpc.StatusCode, str | None]:
     with pytest.raises(grpc.RpcError) as end:
         stream.receive()
     return end.value.code(), end.value.details()
