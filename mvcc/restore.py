@@ -74,7 +74,7 @@ def restore(store: Store) -> None:
         entry.mod_revision = main
         entry.sub = sub
     store.index.load(entries)
-    store.current = store.published = max(last, floor)
+    store.current = store.published = last
     store.in_use = in_use
 
 

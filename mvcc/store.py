@@ -95,7 +95,7 @@ class Store:
         version = entry.as_of(revision)
         if version is None or version.is_tombstone:
             return None
-        if version.main == entry.mod_revision and version.sub == entry.sub:
+        if version.main == entry.mod_revision:
             return entry.frame
         return frame(self.read_row(version))
 

@@ -170,15 +170,26 @@ def test_a_new_target_in_the_middle_of_a_sweep_is_swept_too(database: Database) 
 
 
 def test_a_new_target_takes_what_the_old_one_had_to_leave(database: Database) -> None:
-    """The tombstone at 4 was walked already and left, as it stood at the target."""
+    """The tombstone at 6 was walked already and left, as it stood at the target."""
     database.put(b"other")
-    database.schedule(4)
-    for _ in range(3):
+    database.schedule(6)
+    for _ in range(5):
         assert not database.step(rows_max=1)
-    assert revisions(database)[0] == "4.0t"
-    database.schedule(5)
+    assert revisions(database) == ["6.0t", "7.0"]
+    database.schedule(7)
     database.sweep()
-    assert revisions(database) == ["5.0", "6.0t", "7.0"]
+    assert revisions(database) == ["7.0"]
+
+
+def test_what_the_last_target_had_to_leave_goes_though_a_crash_comes_first(
+    database: Database,
+) -> None:
+    database.put(b"other")
+    database.compact(6)
+    database.schedule(7)
+    database = database.restarted()
+    database.sweep()
+    assert revisions(database) == ["7.0"]
 
 
 @pytest.mark.parametrize("steps", range(7))

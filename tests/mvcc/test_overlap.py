@@ -11,7 +11,7 @@ from etcdpb.rpc_pb2 import (
     RequestOp,
     TxnRequest,
 )
-from mvcc.overlap import DuplicateKeyError, check_overlap
+from mvcc.overlap import DuplicateKeyError, _merged, check_overlap
 
 
 def put(key: bytes = b"abc") -> RequestOp:
@@ -117,10 +117,18 @@ def nest(operations: list[RequestOp], depth: int) -> list[RequestOp]:
 
 @pytest.mark.parametrize("depth", [0, 1, 40])
 def test_thousands_of_writes_deep_down_are_held_against_what_stands_above(depth: int) -> None:
-    """Each level takes over what the one below found: without that this takes seconds."""
+    """Each level adds its own to what the one below found, see the next test."""
     many = [put(b"p%05d" % n) for n in range(4096)] + [delete(b"d%05d" % n) for n in range(4096)]
     nested = nest(many, depth)
     check_overlap(nested)
     for last in (put(b"p04095"), delete(b"p04095"), put(b"d00000")):
         with pytest.raises(DuplicateKeyError):
             check_overlap([*nested, last])
+
+
+def test_a_union_grows_from_its_larger_part() -> None:
+    """So what is found deep down is not copied on every level: 4 s, for 20,000 writes."""
+    small, large = {b"a"}, {b"b", b"c"}
+    assert _merged(small, large) is large
+    assert large == {b"a", b"b", b"c"}
+    assert _merged(large, small) is large

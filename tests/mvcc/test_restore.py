@@ -220,8 +220,10 @@ def test_a_tombstone_is_the_key_of_one_that_lived(kv: KeyValue, reason: str) -> 
     assert (caught.key, caught.reason) == (encode_tombstone(4, 0), reason)
 
 
-def test_a_key_is_not_deleted_twice() -> None:
+@pytest.mark.parametrize("target", [0, 4])
+def test_a_key_is_not_deleted_twice(target: int) -> None:
     database = history()
+    database.compact(target)
     damage(database, encode(5, 0), None)
     damage(database, encode_tombstone(5, 0), KeyValue(key=b"b").SerializeToString())
     assert refusal(database).reason == "it deletes a key that was not there"

@@ -169,6 +169,8 @@ class WatchMachine(RuleBasedStateMachine):
         for watch in self.watches:
             if watch.watcher.is_synced:  # Then nothing up to now is owed.
                 assert len(watch.seen) == len(self.expected(watch))
+            for revision in watch.seen[-1:]:
+                assert revision[0].kv.mod_revision < watch.watcher.next_revision
 
     def teardown(self) -> None:
         """Whoever reads on long enough is told everything."""
