@@ -15,7 +15,7 @@ from tests.process.audit import Audit
 from tests.process.conftest import Servers
 from tests.process.load import Crew
 
-KILLS: Final = int(os.environ.get("TENURE_KILLS", "8"))
+KILLS: Final = int(os.environ.get("TENURE_KILLS", "16"))
 SEED: Final = int(os.environ.get("TENURE_KILLS_SEED", "1"))
 WORKERS: Final = 6
 CALLS_PER_LIFE_MAX: Final = 400
