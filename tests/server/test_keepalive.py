@@ -117,6 +117,19 @@ async def test_one_reply_is_enough_to_have_lived_the_full_ttl_from_it(server: Ru
     assert not await _exists(server.client, 7)
 
 
+@served()
+async def test_a_server_that_is_not_primary_knows_no_deadlines(server: Running) -> None:
+    """Code Unknown, as the error stands in no table of etcd's; leases are still listed."""
+    await server.client.grant(60, 7)
+    server.core.recovered.state.lessor.demote()
+    keeping = server.client.lease.LeaseKeepAlive()
+    await keeping.send(pb.LeaseKeepAliveRequest(ID=7))
+    assert await keeping.refusal() == status.NOT_PRIMARY
+    assert await refusal(server.client.time_to_live(7)) == status.NOT_PRIMARY
+    listed = await server.client.lease.LeaseLeases(pb.LeaseLeasesRequest())
+    assert [each.ID for each in listed.leases] == [7]
+
+
 # --- expiry ---
 
 

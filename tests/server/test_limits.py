@@ -121,6 +121,19 @@ async def test_a_message_far_above_the_limit_is_refused_with_the_same_code(
     await server.client.put(b"k")  # The connection goes on.
 
 
+@pytest.mark.parametrize("bound", ["QUEUE_COMMANDS_MAX", "QUEUE_BYTES_MAX"])
+@served()
+async def test_more_requests_than_may_wait_are_refused_as_etcd_refuses_them(
+    server: Running, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code Unknown, by a slip of etcd's; its client knows the error by the text."""
+    monkeypatch.setattr(f"server.engine.{bound}", 0)
+    assert await refusal(server.client.put(b"a")) == status.TOO_MANY_REQUESTS
+    assert (await server.client.get(b"a")).count == 0
+    monkeypatch.undo()
+    await server.client.put(b"a")
+
+
 # --- the store ---
 
 
@@ -225,6 +238,17 @@ async def test_one_write_that_would_overfill_an_empty_store_raises_the_alarm(
     assert await refusal(server.client.kv.Txn(halves)) == status.NO_SPACE
     assert len(await _alarms(server.client)) == 1
     assert await refusal(server.client.put(b"a", b"v")) == status.NO_SPACE
+
+
+@served(quota_backend_bytes=QUOTA)
+async def test_a_write_may_not_reach_the_quota(server: Running) -> None:
+    """A put costs 256 bytes and its key and value (server/etcdserver/quota.go)."""
+    used = (await server.client.maintenance.Status(pb.StatusRequest())).dbSize
+    fits = b"v" * (QUOTA - used - 256 - len(b"a") - 1)
+    assert await refusal(server.client.put(b"a", fits + b"v")) == status.NO_SPACE
+    await _disarm(server.client)
+    used_by_disarming = (await server.client.maintenance.Status(pb.StatusRequest())).dbSize - used
+    await server.client.put(b"a", fits[used_by_disarming:])
 
 
 @served(quota_backend_bytes=QUOTA)

@@ -72,10 +72,13 @@ async def test_pieces_of_large_values_shrink(server: Running) -> None:
     assert sizes == [10, 5, 2, 2, 2, 2, 2]
 
 
-@served(max_request_bytes=1000)
+@served()
 async def test_writes_during_the_stream_are_invisible(server: Running) -> None:
-    """The revision is that of the first piece, in the header too."""
-    await _fill(server.client, b"v" * 900)
+    """The revision is that of the first piece, in the header too. The values are so large that
+    the last piece is made long after the first has arrived.
+    """
+    value = b"v" * 1_000_000
+    await _fill(server.client, value)
     talk = server.client.kv.RangeStream(pb.RangeRequest(key=ALL, range_end=ALL))
     first = await talk.receive()
     assert len(first.range_response.kvs) == 10
@@ -83,7 +86,7 @@ async def test_writes_during_the_stream_are_invisible(server: Running) -> None:
     await server.client.put(b"k99", b"new")
     whole = _joined([piece.range_response for piece in [first, *await talk.rest()]])
     assert [kv.key for kv in whole.kvs] == [b"k%02d" % number for number in range(KEYS)]
-    assert whole.kvs[-1].value == b"v" * 900
+    assert whole.kvs[-1].value == value
     assert (whole.header.revision, whole.count) == (26, 25)
 
 

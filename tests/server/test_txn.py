@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import pytest
@@ -246,6 +247,24 @@ async def test_a_range_in_a_transaction_is_limited_sorted_and_counted_as_any(
     (only,) = (await server.client.kv.Txn(txn([get(ALL, ALL, **order)]))).responses
     found = only.response_range
     assert ([kv.key for kv in found.kvs], found.more, found.count) == ([b"c", b"b"], True, 3)
+
+
+@pytest.mark.parametrize("attempt", range(5))
+@served(on_disk=True)
+async def test_the_revision_in_the_header_agrees_with_what_the_condition_saw(
+    server: Running, attempt: int
+) -> None:
+    """TestV3TxnCmpHeaderRev: a put and a transaction that asks for its key, at the same time."""
+    key = b"%d" % attempt
+    absent = pb.Compare(key=key, target=pb.Compare.CREATE)
+    putting = [asyncio.ensure_future(server.client.put(key)) for _ in range(3)]
+    asking = [
+        asyncio.ensure_future(server.client.kv.Txn(txn([get(key)], compare=[absent])))
+        for _ in range(3)
+    ]
+    first = min(reply.header.revision for reply in await asyncio.gather(*putting))
+    for reply in await asyncio.gather(*asking):
+        assert reply.succeeded == (reply.header.revision < first)
 
 
 # --- nesting ---

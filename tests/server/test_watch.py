@@ -239,9 +239,19 @@ async def test_each_stream_counts_its_own_watchers(server: Running) -> None:
 
 @served()
 async def test_no_revision_is_lost_between_created_and_the_first_event(server: Running) -> None:
-    """TestV3WatchCurrentPutOverlap: watchers come while others put; each has all from its own
-    created revision on, none twice.
-    """
+    """TestV3WatchCurrentPutOverlap."""
+    await _watchers_come_while_others_put(server)
+
+
+@served(on_disk=True)
+async def test_none_is_lost_either_while_groups_are_on_their_way_to_the_disk(
+    server: Running,
+) -> None:
+    await _watchers_come_while_others_put(server)
+
+
+async def _watchers_come_while_others_put(server: Running) -> None:
+    """Each has all from its own created revision on, none twice."""
     puts_total = 300
 
     async def write() -> None:

@@ -81,6 +81,15 @@ async def test_there_is_no_progress_while_a_watcher_waits_for_the_future(
 @served()
 async def test_progress_comes_behind_every_event_it_speaks_of(server: Running) -> None:
     """Bookmarkable, in the words of etcd's robustness tests: no later event is at or below it."""
+    await _progress_among_puts(server)
+
+
+@served(on_disk=True)
+async def test_progress_speaks_of_nothing_that_is_not_on_disk_and_told(server: Running) -> None:
+    await _progress_among_puts(server)
+
+
+async def _progress_among_puts(server: Running) -> None:
     watching = server.client.watching()
     await watching.create(b"a")
     puts: list[asyncio.Future[Any]] = []
@@ -101,7 +110,7 @@ async def test_progress_comes_behind_every_event_it_speaks_of(server: Running) -
     await watching.receive_events(501 - heard)
 
 
-@served()
+@served(on_disk=True)
 async def test_a_read_is_never_ahead_of_progress_asked_for_after_it(server: Running) -> None:
     """kube-apiserver serves consistent lists from its cache on the strength of this."""
     watching = server.client.watching()

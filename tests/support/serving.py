@@ -173,18 +173,26 @@ Scenario = Callable[..., Awaitable[None]]
 
 
 def served(
-    *, clock: Callable[[], Clock] = SystemClock, **settings: Any
+    *, clock: Callable[[], Clock] = SystemClock, on_disk: bool = False, **settings: Any
 ) -> Callable[[Scenario], Callable[..., None]]:
-    """Run an async test with a server of its own, given to it as the argument `server`."""
+    """Run an async test with a server of its own, given to it as the argument `server`.
+
+    `on_disk` for a RocksDB store with a real fsync off the loop, so that groups are in flight
+    while other requests come in.
+    """
 
     def decorate(scenario: Scenario) -> Callable[..., None]:
         @functools.wraps(scenario)
         def test(**arguments: Any) -> None:
-            async def run() -> None:
-                async with running(clock=clock(), **settings) as server:
+            async def run(directory: Path | None) -> None:
+                async with running(clock=clock(), directory=directory, **settings) as server:
                     await scenario(server=server, **arguments)
 
-            asyncio.run(run())
+            if on_disk:
+                with tempfile.TemporaryDirectory(prefix="tenure-") as directory:
+                    asyncio.run(run(Path(directory)))
+            else:
+                asyncio.run(run(None))
 
         # What pytest is to see: the scenario's other parameters, and that it is no coroutine.
         del test.__wrapped__
