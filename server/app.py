@@ -218,6 +218,8 @@ class _Server:
                     extra=fields(path=str(directory.mark)),
                 )
             self._mark = Mark.open(directory.mark)
+            # Before it is opened: RocksDB would delete the log that it cannot read to its end.
+            self._mark.check_sequence(RocksBackend.stored_sequence(directory.store))
             self._backend = RocksBackend.open(directory.store)
         except (BackendError, OSError) as error:
             raise StartError(str(error)) from error

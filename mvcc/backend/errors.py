@@ -1,7 +1,8 @@
 """What can go wrong below the store, grouped by when it can.
 
 Opening: `NewerFormatError`, `BackendLockedError`, `BackendCorruptError`, `CorruptMarkError`.
-Just after recovery: `StoreShortError`. While running: `BackendIOError`, `BackendCorruptError`.
+Just before that, and after recovery: `StoreShortError`. While running: `BackendIOError`,
+`BackendCorruptError`.
 Never, unless our own code is wrong: `BackendClosedError`, `SpentBatchError`.
 
 None of them is retried. After a failed write the log's tail is unknown, so the process stops
@@ -79,19 +80,25 @@ class CorruptMarkError(BackendError):
 
 
 class StoreShortError(BackendError):
-    """Recovery found less than was acknowledged: rows have been lost."""
+    """The store holds less than was acknowledged: rows have been lost.
+
+    `recovered_revision` is None where only the sequence is known.
+    """
 
     def __init__(
         self,
         path: Path,
         *,
-        recovered_revision: int,
+        recovered_revision: int | None,
         recovered_sequence: int,
         acknowledged_revision: int,
         acknowledged_sequence: int,
     ) -> None:
+        end = f"sequence {recovered_sequence}"
+        if recovered_revision is not None:
+            end = f"revision {recovered_revision} ({end})"
         super().__init__(
-            f"the store ends at revision {recovered_revision} (sequence {recovered_sequence}), but "
+            f"the store ends at {end}, but "
             f"{path} says that revision {acknowledged_revision} (sequence {acknowledged_sequence}) "
             "was acknowledged: data has been lost"
         )

@@ -108,6 +108,21 @@ class Mark:
                 acknowledged_sequence=self.sequence,
             )
 
+    def check_sequence(self, stored_sequence: int) -> None:
+        """The same before the store is opened, when its revision is not known yet.
+
+        Raises:
+            StoreShortError: it holds less than was acknowledged. Do not open this store.
+        """
+        if stored_sequence < self.sequence:
+            raise StoreShortError(
+                self._path,
+                recovered_revision=None,
+                recovered_sequence=stored_sequence,
+                acknowledged_revision=self.revision,
+                acknowledged_sequence=self.sequence,
+            )
+
     def close(self) -> None:
         """Write the page to disk and unmap it."""
         self._page.flush()

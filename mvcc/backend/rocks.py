@@ -14,7 +14,8 @@ What is always true:
 
 Opening uses RocksDB's default recovery, to a point in time: a torn tail after a power cut starts
 without ado. That mode also drops, silently, everything after a flipped bit in the middle of the
-log. `mark.Mark` is how that is noticed.
+log. `mark.Mark` is how that is noticed. And opening deletes the log, with what it dropped, so
+`stored_sequence` is asked first: a store that is refused is left as it was found.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from rocksdict import (
+    AccessType,
     BlockBasedOptions,
     Cache,
     ColumnFamily,
@@ -161,6 +163,32 @@ class RocksBackend:
             _refuse_unknown(path)
             options = _options()
             return cls(path, Rdict(str(path), options, dict.fromkeys(COLUMN_NAMES, options)))
+        except BackendError:
+            raise
+        except Exception as error:
+            raise _ours(path, error) from error
+
+    @classmethod
+    def stored_sequence(cls, path: Path) -> int:
+        """The sequence number that `open` would find, without changing a byte; 0 without a store.
+
+        It replays the log, as opening does: after a clean end there is next to nothing in it.
+
+        Raises:
+            BackendError: what `open` would raise.
+        """
+        _refuse_remains(path)
+        if not (path / "CURRENT").exists():
+            return 0
+        try:
+            _refuse_unknown(path)
+            options = _options()
+            families = dict.fromkeys(Rdict.list_cf(str(path)), options)
+            database = Rdict(str(path), options, families, access_type=AccessType.read_only())
+            try:
+                return int(database.latest_sequence_number())
+            finally:
+                database.close()
         except BackendError:
             raise
         except Exception as error:

@@ -58,6 +58,10 @@ def write(store: Path, family: str, key: bytes, value: bytes) -> None:
     database.close()
 
 
+def files(store: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in store.iterdir()}
+
+
 def the_log(store: Path) -> Path:
     """The newest write-ahead log, the only one with something in it."""
     return max(store.glob("*.log"), key=lambda path: (path.stat().st_size > 0, path.name))
@@ -88,10 +92,12 @@ def test_a_flipped_bit_in_the_log_is_noticed(servers: Servers, store: Path, part
     """RocksDB itself would drop all that follows and say nothing."""
     log = the_log(store)
     flip_a_bit(log, int(log.stat().st_size * part))
+    damaged = files(store)
     error = servers.refused()
     assert str(servers.data_dir / "tenure" / "mark") in error
     assert f"revision {REVISION} " in error
     assert "data has been lost" in error
+    assert files(store) == damaged, "what stands behind the bit may still be saved"
     assert servers.refused() == error, "a second try is refused alike"
 
 
@@ -120,7 +126,8 @@ def test_a_store_that_is_gone_beside_its_mark_is_noticed(servers: Servers, store
     shutil.rmtree(store)
     error = servers.refused()
     assert f"revision {REVISION} " in error
-    assert servers.refused() == error, "the empty store that RocksDB made is refused alike"
+    assert not store.exists(), "no empty one was made in its place"
+    assert servers.refused() == error
 
 
 def test_a_log_that_is_gone_is_noticed(servers: Servers, store: Path) -> None:

@@ -149,6 +149,8 @@ def test_a_column_family_of_a_newer_version_is_refused_and_nothing_is_changed(
     with pytest.raises(NewerFormatError) as refusal:
         RocksBackend.open(tmp_path)
     assert (refusal.value.path, refusal.value.found) == (tmp_path, "column families quota, tenant")
+    with pytest.raises(NewerFormatError):
+        RocksBackend.stored_sequence(tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
@@ -160,6 +162,7 @@ def test_a_column_family_that_an_older_version_lacked_is_added(
         backend = RocksBackend.open(tmp_path)
         put(backend, Column.KEY, 1)
         backend.close()
+    assert RocksBackend.stored_sequence(tmp_path) == 1
     backend = RocksBackend.open(tmp_path)
     put(backend, Column.ALARM, 1)
     assert numbers(backend) == [1]

@@ -10,6 +10,7 @@ import pytest
 from mvcc.backend.base import Column
 from mvcc.backend.errors import (
     BackendCorruptError,
+    BackendError,
     BackendIOError,
     StoreShortError,
 )
@@ -53,6 +54,38 @@ def test_a_flipped_bit_in_the_log_is_dropped_silently_and_the_mark_notices(tmp_p
     assert short.value.acknowledged_revision == 50
     mark.close()
     backend.close()
+
+
+def test_what_a_store_holds_is_told_without_changing_a_byte(tmp_path: Path) -> None:
+    """Opening deletes the log with all that it could not read, which may still be saved."""
+    path = tmp_path / "db"
+    assert RocksBackend.stored_sequence(path) == 0
+    assert not path.exists()
+    write_and_die(tmp_path, 50)
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    assert RocksBackend.stored_sequence(path) == 50
+    flip_a_bit(the_log(path), len(before[the_log(path).name]) // 2)
+    before[the_log(path).name] = the_log(path).read_bytes()
+    left = RocksBackend.stored_sequence(path)
+    assert 20 <= left <= 30
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+    mark = Mark.open(tmp_path / "mark")
+    with pytest.raises(StoreShortError, match=f"ends at sequence {left}, ") as short:
+        mark.check_sequence(left)
+    assert short.value.recovered_revision is None
+    mark.check_sequence(50)
+    mark.close()
+    backend = RocksBackend.open(path)
+    assert backend.sequence() == left
+    backend.close()
+
+
+def test_a_store_that_makes_no_sense_cannot_say_what_it_holds(tmp_path: Path) -> None:
+    write_and_die(tmp_path, 1)
+    (manifest,) = (tmp_path / "db").glob("MANIFEST-*")
+    manifest.unlink()
+    with pytest.raises(BackendError, match=manifest.name):
+        RocksBackend.stored_sequence(tmp_path / "db")
 
 
 def test_an_undamaged_store_agrees_with_its_mark_after_kill_9(tmp_path: Path) -> None:
