@@ -140,6 +140,35 @@ class Recorder:
         ]
 
 
+def watch(
+    database: Database,
+    keys: KeyRange = ALL_KEYS,
+    *,
+    start: int = 0,
+    room: int = 1000,
+    no_put: bool = False,
+    no_delete: bool = False,
+    prev_kv: bool = False,
+) -> tuple[Watcher, Recorder]:
+    sink = Recorder(room)
+    watcher = Watcher(
+        0, keys, sink, start_revision=start, no_put=no_put, no_delete=no_delete, prev_kv=prev_kv
+    )
+    database.hub.add(watcher)
+    return watcher, sink
+
+
+def caught_up(database: Database, watcher: Watcher) -> list[list[str]]:
+    """Catch up to the end; the responses on the way that have events, in words."""
+    responses = []
+    while not watcher.is_synced:
+        events, compacted = database.hub.catch_up(watcher)
+        assert compacted == 0
+        if events:
+            responses.append([brief(event) for event in events_of(events)])
+    return responses
+
+
 def brief(event: Event) -> str:
     return f"{'del' if event.type == Event.DELETE else 'put'} {event.kv.key.decode()}"
 

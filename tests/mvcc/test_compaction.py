@@ -85,7 +85,7 @@ def test_what_happened_at_the_compacted_revision_stays_whole() -> None:
 
 
 def test_the_current_revision_can_be_compacted_and_its_data_read() -> None:
-    """Checklist 42: TestCompactionHash and TestV3CompactCurrentRev."""
+    """TestV3CompactCurrentRev, tests/integration/v3_grpc_test.go."""
     database = Database()
     for value in (b"1", b"2", b"3"):
         database.put(b"foo", value)
@@ -98,7 +98,7 @@ def test_the_current_revision_can_be_compacted_and_its_data_read() -> None:
 
 
 def test_what_is_compacted_or_has_not_happened_cannot_be_compacted() -> None:
-    """Checklist 41 and 43; etcd begins at -1, so 0 is accepted once."""
+    """TestKVCompactError, tests/integration/clientv3/kv_test.go. etcd begins at -1: 0 goes once."""
     database = Database()
     check = database.compactor.check
     with pytest.raises(CompactedError):
@@ -196,7 +196,7 @@ def test_what_the_last_target_had_to_leave_goes_though_a_crash_comes_first(
 def test_a_sweep_that_a_crash_interrupts_is_finished_after_the_restart(
     database: Database, steps: int
 ) -> None:
-    """Checklist 46 and 87; the compacted revision holds from the moment it was accepted."""
+    """The compacted revision holds from the moment it was accepted."""
     database.schedule(6)
     for _ in range(steps):
         if database.compactor.is_sweeping:
@@ -213,7 +213,7 @@ def test_a_sweep_that_a_crash_interrupts_is_finished_after_the_restart(
 
 
 def test_the_revision_does_not_go_back_when_its_rows_are_gone() -> None:
-    """Checklist 46, issue 17780: here the newest rows are swept tombstones' successors."""
+    """restore in server/storage/mvcc/kvstore.go: never below the scheduled compaction."""
     database = Database()
     database.put(b"a")
     database.delete(b"a")

@@ -39,7 +39,7 @@ def holds(database: Database, compare: Compare) -> bool:
 def test_numbers_compare_by_all_four_operators(
     database: Database, target: int, field: str, stands: int
 ) -> None:
-    """Checklist 31: below, at and above what stands."""
+    """compareKV in server/etcdserver/txn/txn.go: below, at and above what stands."""
     outcomes = [
         [
             holds(database, Compare(key=b"a", target=target, result=result, **{field: asked}))  # type: ignore[arg-type]  # all but key are numbers
@@ -72,7 +72,7 @@ def test_values_compare_as_bytes(database: Database, asked: bytes, outcomes: lis
 
 @pytest.mark.parametrize("target", [Compare.VERSION, Compare.CREATE, Compare.MOD, Compare.LEASE])
 def test_a_key_that_is_not_there_compares_as_zero(database: Database, target: int) -> None:
-    """Checklist 32: `version(key) < 0` is false. Clients create with `create_revision = 0`."""
+    """`version(key) < 0` is false (tests/common/txn_test.go). Clients create by `create = 0`."""
     for key in (b"nothing", b"b"):
         if key == b"b":
             database.delete(b"b")
@@ -123,7 +123,7 @@ def test_an_unknown_operator_holds_and_an_unknown_target_is_equal(database: Data
 def test_a_range_holds_for_each_of_its_keys_or_as_an_absent_key(
     database: Database, key: bytes, range_end: bytes, result: int, version: int, outcome: bool
 ) -> None:
-    """Checklist 37: TestV3TxnRangeCompare."""
+    """Range compares of tests/integration/v3_grpc_test.go."""
     compare = Compare(
         key=key,
         range_end=range_end,
@@ -135,7 +135,7 @@ def test_a_range_holds_for_each_of_its_keys_or_as_an_absent_key(
 
 
 def test_the_values_and_leases_of_a_range_must_all_hold(database: Database) -> None:
-    """Checklist 37: LEASE greater than 0 and equal to 0, over a prefix."""
+    """tests/integration/v3_grpc_test.go; leases over a prefix."""
     values = Compare(key=b"a", range_end=b"c", target=Compare.VALUE, result=NOT_EQUAL, value=b"m")
     assert not holds(database, values)
     values.value = b"x"

@@ -79,7 +79,7 @@ HASHES = [
 
 
 def test_the_same_history_has_the_hashes_that_etcd_gives() -> None:
-    """Checklist 44."""
+    """tests/common/hashkv_test.go compares members; here the other member is etcd."""
     assert replay(Database.compact) == HASHES
 
 
@@ -89,7 +89,7 @@ def test_a_compaction_counts_from_the_moment_it_is_accepted() -> None:
 
 
 def test_the_answer_names_the_revision_and_what_is_compacted() -> None:
-    """Checklist 45: -1 until the first compaction."""
+    """etcd says -1 until the first compaction."""
     database = Database()
     assert run_to_end(hash_kv(database.store, 0)) == HashResult(EMPTY, -1, 1)
     database.put(b"a")
@@ -100,7 +100,7 @@ def test_the_answer_names_the_revision_and_what_is_compacted() -> None:
 
 
 def test_hashing_again_and_after_a_restart_gives_the_same() -> None:
-    """Checklist 45: TestV3HashRestart, and ten repeats."""
+    """TestV3HashRestart, tests/integration/v3_grpc_test.go; and ten repeats."""
     database = Database()
     database.transact(Put(b"a", b"1"), Put(b"b", b"2", 7))
     database.delete(b"a")
@@ -244,7 +244,7 @@ def hash_all(backend: MemoryBackend, *columns: Column) -> tuple[int, int]:
 
 
 def test_the_hash_of_everything_names_its_columns_and_sees_every_row() -> None:
-    """Checklist 45: Hash is never 0, and the same for the same rows."""
+    """TestV3Hash, tests/integration/v3_grpc_test.go: it is not 0, and only rows change it."""
     backend = MemoryBackend()
     empty = hash_all(backend, *Column)[0]
     assert 0 not in (empty, hash_all(backend, Column.META)[0])

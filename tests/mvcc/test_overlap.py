@@ -86,7 +86,6 @@ ALLOWED = {
 
 @pytest.mark.parametrize("operations", REFUSED.values(), ids=REFUSED)
 def test_a_key_written_twice_is_refused(operations: list[RequestOp]) -> None:
-    """Checklist 34."""
     with pytest.raises(DuplicateKeyError) as refusal:
         check_overlap(operations)
     key = refusal.value.key
@@ -95,7 +94,7 @@ def test_a_key_written_twice_is_refused(operations: list[RequestOp]) -> None:
 
 @pytest.mark.parametrize("operations", ALLOWED.values(), ids=ALLOWED)
 def test_what_writes_no_key_twice_passes(operations: list[RequestOp]) -> None:
-    """Checklist 34; checkIntervals in server/etcdserver/api/v3rpc/key.go for the holes."""
+    """checkIntervals in server/etcdserver/api/v3rpc/key.go has the holes."""
     check_overlap(operations)
 
 

@@ -67,7 +67,7 @@ def test_an_event_field_is_the_event_of_a_watch_response(kv: KeyValue, prev: Key
 
 
 def test_a_change_makes_each_form_of_its_event_once() -> None:
-    """Watchers that did not ask for prev_kv never see it: W, mixed watchers on one key."""
+    """Watchers that did not ask for prev_kv never see it."""
     event, before = framed(key=b"a", version=2), framed(key=b"a", version=1)
     change = Change(b"a", event, before, is_delete=False, old_lease=0, lease=0)
     plain, full = change.field(prev_kv=False), change.field(prev_kv=True)

@@ -13,7 +13,7 @@ numbers = st.integers(0, 2**63 - 1)
 
 
 def test_the_bytes_are_main_underscore_sub_big_endian() -> None:
-    """TestBytesRev, server/storage/mvcc/revision_test.go."""
+    """RevToBytes, server/storage/mvcc/revision.go."""
     assert encode(1, 2).hex() == "0000000000000001" + "5f" + "0000000000000002"
     assert encode_tombstone(1, 2).hex() == "0000000000000001" + "5f" + "0000000000000002" + "74"
     assert encode(2**63 - 1, 2**63 - 1).hex() == "7fffffffffffffff" + "5f" + "7fffffffffffffff"

@@ -54,7 +54,7 @@ def test_two_transactions_at_once_are_caught() -> None:
 
 
 def test_a_revision_can_be_read_from_the_compacted_one_to_the_current() -> None:
-    """Checklist 41: a get below the compacted revision; checkRange in txn.go."""
+    """rangeKeys in server/storage/mvcc/kvstore_txn.go."""
     database = Database()
     for _ in range(4):
         database.put(b"a")

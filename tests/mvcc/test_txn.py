@@ -20,7 +20,7 @@ def event_of(change: Change) -> Event:
 
 
 def test_an_empty_store_has_revision_1_and_each_put_adds_one() -> None:
-    """Checklist 2: TestV3PutMissing and common KV tests; versions count the overwrites."""
+    """TestV3PutOverwrite, tests/integration/v3_grpc_test.go; versions count the overwrites."""
     database = Database()
     assert database.store.current == 1
     assert [database.put(b"a"), database.put(b"b"), database.put(b"a")] == [2, 3, 4]
@@ -48,7 +48,7 @@ def test_a_key_that_was_deleted_begins_again_at_version_1() -> None:
 
 
 def test_a_transaction_that_changes_nothing_leaves_no_revision() -> None:
-    """Checklist 14 and 35: [x,x) and ranges without keys delete nothing."""
+    """TestV3DeleteRange, tests/integration/v3_grpc_test.go: [x,x) deletes nothing."""
     database = Database()
     database.put(b"x")
     for operation in (
@@ -94,7 +94,6 @@ def test_the_revision_of_a_header_moves_with_the_first_change() -> None:
 
 
 def test_deleting_tells_how_many_went_and_hands_back_what_they_were() -> None:
-    """Checklist 13 and 15."""
     database = Database()
     for key in (b"c", b"a", b"b"):
         database.put(key, b"value of " + key)

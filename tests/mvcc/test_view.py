@@ -1,4 +1,7 @@
-"""Range, option by option. Facts are those of etcd's tests/common/kv_test.go and range.go."""
+"""Range, option by option, as etcd's tests/common/kv_test.go and TestV3RangeRequest have it.
+
+The latter is in tests/integration/v3_grpc_test.go.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ ALL = [b"a", b"b", b"c", b"foo", b"foo/abc", b"fop"]
 def test_a_range_shows_these_keys(
     database: Database, request_: RangeRequest, keys: list[bytes], total: int, more: bool
 ) -> None:
-    """Checklist 4 and 9; and 7: the same again without values."""
+    """tests/common/kv_test.go; and the same again without values."""
     result = database.range(request_)
     assert (keys_of(result), result.total, result.more) == (keys, total, more)
     request_.keys_only = True
@@ -78,7 +81,7 @@ def test_a_revision_of_zero_or_below_is_the_present(database: Database) -> None:
 
 
 def test_revision_k_shows_the_first_k_minus_1_puts() -> None:
-    """Checklist 10; revision 1 shows nothing, on an empty store too."""
+    """TestV3RangeRequest; revision 1 shows nothing, on an empty store too."""
     database = Database()
     assert database.keys(revision=1) == []
     for key in ALL:
@@ -90,7 +93,7 @@ def test_revision_k_shows_the_first_k_minus_1_puts() -> None:
 
 
 def test_a_limit_cuts_and_says_so_and_the_count_stays(database: Database) -> None:
-    """Checklist 11; a limit of 0 or below is none."""
+    """TestV3RangeRequest; a limit of 0 or below is none."""
     for options in ({}, {"revision": 9}, {"sort_target": MOD}):
         seen = [database.range(everything(limit=limit, **options)) for limit in range(-1, 8)]
         assert [len(result.frames) for result in seen] == [6, 6, 1, 2, 3, 4, 5, 6, 6]
@@ -99,7 +102,6 @@ def test_a_limit_cuts_and_says_so_and_the_count_stays(database: Database) -> Non
 
 
 def test_counting_only_beats_limit_and_keys_only_and_filters(database: Database) -> None:
-    """Checklist 8."""
     options = everything(count_only=True, limit=1, keys_only=True, min_mod_revision=9)
     assert database.range(options) == ([], 6, False)
 
@@ -124,7 +126,7 @@ def test_counting_only_beats_limit_and_keys_only_and_filters(database: Database)
 def test_ties_stay_in_key_order_whichever_way_it_is_sorted(
     database: Database, target: int, order: int, keys: list[bytes]
 ) -> None:
-    """Checklist 5: TestKVGet and TestV3RangeRequest."""
+    """Go's sort is not stable, but for so few keys it acts so, and etcd's tests rely on it."""
     assert keys_of(database.range(everything(sort_target=target, sort_order=order))) == keys
 
 
@@ -155,7 +157,7 @@ def backwards() -> Database:
 def test_the_limit_cuts_after_sorting_but_without_an_order_before_it_too(
     backwards: Database, target: int, order: int, limit: int, keys: list[bytes]
 ) -> None:
-    """Checklist 12; that etcd fetches limit + 1 keys first without an order is its oddity."""
+    """That etcd fetches limit + 1 keys first without an order is its oddity."""
     for revision in (0, 5):
         request = everything(sort_target=target, sort_order=order, limit=limit, revision=revision)
         result = backwards.range(request)
@@ -188,7 +190,7 @@ def test_with_a_filter_everything_is_fetched_before_it_is_sorted_and_cut(
 def test_filters_leave_the_count_as_it_was(
     database: Database, options: dict[str, int], keys: list[bytes]
 ) -> None:
-    """Checklist 6: TestKVGet's min and max revisions; negative bounds count as well."""
+    """tests/common/kv_test.go; negative bounds count as well."""
     result = database.range(everything(**options))
     assert (keys_of(result), result.total, result.more) == (keys, 6, False)
 
@@ -234,7 +236,7 @@ def test_history_is_cut_and_turned_like_the_present() -> None:
 
 
 def test_a_revision_ahead_or_compacted_is_refused(database: Database) -> None:
-    """Checklist 41 to 43: the compacted revision itself stays readable."""
+    """tests/common/compact_test.go; the compacted revision itself stays readable."""
     with pytest.raises(FutureRevisionError):
         database.range(everything(revision=10))
     database.compact(4)
@@ -249,7 +251,7 @@ def test_a_revision_ahead_or_compacted_is_refused(database: Database) -> None:
 
 
 def test_a_range_inside_a_transaction_sees_what_came_before_in_it() -> None:
-    """Checklist 31: but a named revision is one from before the transaction."""
+    """But a named revision is one from before the transaction."""
     database = Database()
     database.put(b"a", b"old")
     with database.group():
@@ -265,7 +267,7 @@ def test_a_range_inside_a_transaction_sees_what_came_before_in_it() -> None:
 
 
 def test_a_negative_revision_inside_a_transaction_is_compared_literally() -> None:
-    """Checklist 39 and server/etcdserver/txn/txn.go: -1 passes until the first compaction."""
+    """server/etcdserver/txn/txn.go: -1 passes until the first compaction (seen on 3.5.1)."""
     database = Database()
     database.transact(Put(b"a"))
     store = database.store
