@@ -88,11 +88,14 @@ class MaintenanceService:
         return self._headers.at(self._store.published) + body.SerializeToString()
 
     async def Defragment(self, stream: Stream) -> None:
-        """Unary on the wire. Gives back what compaction freed, while everything else goes on."""
+        """Unary on the wire. Gives back what compaction freed, while everything else goes on.
+
+        The reply is empty: etcd's is the only one without so much as a header.
+        """
         await stream.receive()
         await asyncio.to_thread(self._backend.compact)
-        revision = await self._engine.run(NoteDefragmented())
-        await stream.send(self._headers.at(revision))
+        await self._engine.run(NoteDefragmented())
+        await stream.send(b"")
 
     async def Hash(self, stream: Stream) -> None:
         """Unary on the wire. One number for all that is stored; for tests, as etcd says."""

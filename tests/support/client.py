@@ -221,6 +221,8 @@ class Maintenance(_Service):
     Status: Unary[pb.StatusRequest, pb.StatusResponse]
     Alarm: Unary[pb.AlarmRequest, pb.AlarmResponse]
     HashKV: Unary[pb.HashKVRequest, pb.HashKVResponse]
+    Hash: Unary[pb.HashRequest, pb.HashResponse]
+    Defragment: Unary[pb.DefragmentRequest, pb.DefragmentResponse]
 
 
 class Client:

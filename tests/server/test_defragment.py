@@ -1,0 +1,123 @@
+"""Defragment and Hash: space comes back, and nothing that can be read changes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from etcdpb import rpc_pb2 as pb
+from mvcc.backend.memory import MemoryBackend
+from server import status
+from tests.support.client import Client, refusal
+from tests.support.serving import Running, running, served
+
+ALL: Final = b"\0"
+QUOTA: Final = 20_000
+NOSPACE: Final = pb.AlarmType.NOSPACE
+
+
+async def _defragment(client: Client) -> None:
+    reply = await client.maintenance.Defragment(pb.DefragmentRequest())
+    assert reply == pb.DefragmentResponse()  # Without a header, as etcd's.
+
+
+async def _hash(client: Client) -> int:
+    return (await client.maintenance.Hash(pb.HashRequest())).hash
+
+
+async def _sizes(client: Client) -> tuple[int, int]:
+    reply = await client.maintenance.Status(pb.StatusRequest())
+    return reply.dbSize, reply.dbSizeInUse
+
+
+async def _disarm(client: Client) -> None:
+    raised = await client.maintenance.Alarm(pb.AlarmRequest(action=pb.AlarmRequest.GET))
+    for alarm in raised.alarms:
+        request = pb.AlarmRequest(
+            action=pb.AlarmRequest.DEACTIVATE, memberID=alarm.memberID, alarm=alarm.alarm
+        )
+        await client.maintenance.Alarm(request)
+
+
+@served(quota_backend_bytes=QUOTA)
+async def test_a_full_store_takes_writes_again_after_compact_defragment_and_disarm(
+    server: Running,
+) -> None:
+    """TestAlarm of tests/common/alarm_test.go: the recovery that etcd's documentation teaches."""
+    client = server.client
+    value = b"v" * 1000
+    while (await _sizes(client))[0] + 2000 < QUOTA:
+        await client.put(b"a", value)
+    assert await refusal(client.put(b"a", value * 2)) == status.NO_SPACE
+    assert await refusal(client.put(b"a")) == status.NO_SPACE
+    await client.compact(await client.revision(), physical=True)
+    await _disarm(client)
+    # Compacted is not yet given back, so the store is as full as before.
+    assert await refusal(client.put(b"a", value * 2)) == status.NO_SPACE
+    await _defragment(client)
+    await _disarm(client)
+    await client.put(b"a", value * 2)
+
+
+@served(on_disk=True)
+async def test_it_gives_back_what_compaction_freed_and_nothing_else(server: Running) -> None:
+    """tests/common/defrag_test.go; HashKV is the same before and after."""
+    client = server.client
+    for number in range(10):
+        await client.put(b"%d" % (number % 2), b"v" * 500)
+    await client.compact(8, physical=True)
+    before = await client.maintenance.HashKV(pb.HashKVRequest(revision=9))
+    size, in_use = await _sizes(client)
+    assert size > in_use + 2000
+    await _defragment(client)
+    assert await _sizes(client) == (in_use, in_use)
+    after = await client.maintenance.HashKV(pb.HashKVRequest(revision=9))
+    assert after.hash == before.hash
+    assert (await client.get(ALL, ALL)).count == 2
+    assert await client.revision() == 11
+
+
+@served(on_disk=True)
+async def test_writes_go_on_during_it(server: Running) -> None:
+    for _ in range(50):
+        await server.client.put(b"a", b"v" * 1000)
+    await server.client.compact(51)
+    calls = [_defragment(server.client) for _ in range(3)]
+    await asyncio.gather(*calls, *[server.client.put(b"%d" % n) for n in range(100)])
+    assert await server.client.revision() == 151
+
+
+def test_what_it_gave_back_stays_given_back_after_a_restart() -> None:
+    async def scenario() -> None:
+        backend = MemoryBackend()
+        async with running(backend=backend) as server:
+            for _ in range(5):
+                await server.client.put(b"a", b"v" * 500)
+            await server.client.compact(6, physical=True)
+        async with running(backend=backend) as server:
+            size, in_use = await _sizes(server.client)
+            assert size > in_use + 1000
+            await _defragment(server.client)
+            assert (await _sizes(server.client))[0] == in_use
+        async with running(backend=backend) as server:
+            assert await _sizes(server.client) == (in_use, in_use)
+
+    asyncio.run(scenario())
+
+
+def test_the_hash_of_all_is_not_zero_and_the_same_after_a_restart(tmp_path: Path) -> None:
+    """TestV3Hash and TestV3HashRestart."""
+
+    async def scenario() -> None:
+        async with running(directory=tmp_path) as server:
+            await server.client.put(b"foo", b"bar")
+            before = await _hash(server.client)
+            assert before != 0
+            await server.client.put(b"foo", b"baz")
+            changed = await _hash(server.client)
+            assert changed != before
+        async with running(directory=tmp_path) as server:
+            assert await _hash(server.client) == changed
+
+    asyncio.run(scenario())
