@@ -3,8 +3,8 @@
 Everything a stream sends passes through one outbox, so a created reply comes before the
 watcher's first event, and a progress notification behind every event it speaks of. The outbox is
 bounded. What finds it full is not lost: a watcher that the hub cannot serve falls behind and is
-caught up from history once the client has read on; a progress notification is dropped, as in
-etcd; and requests are not read while their answers cannot be sent.
+caught up from history once the client has read on; a periodic progress notification is dropped,
+as in etcd; and requests are not read while their answers cannot be sent.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from server.clock import Clock
 from server.engine import Engine
 from server.header import Headers
 
-OUTBOX_RESPONSES_MAX: Final = 128  # etcd's chanBufLen.
+# etcd has room for 128. A response costs the transport far more than an event, and a watcher that
+# falls behind is caught up with many revisions in one: the fewer, the cheaper a storm of expiries.
+OUTBOX_RESPONSES_MAX: Final = 16
 OUTBOX_BYTES_MAX: Final = 16 << 20  # Of events waiting in a stream's outbox; one always fits.
-WATCHERS_PER_STREAM_MAX: Final = 1 << 20
+WATCHERS_PER_STREAM_MAX: Final = 1 << 20  # etcd has no limit; this is some 300 MB.
 _REFUSED_ID: Final = -1
 _ALL_WATCHERS_ID: Final = -1  # A progress notification for the whole stream.
 _ID_TAG: Final = b"\x10"  # WatchResponse.watch_id, field 2.
@@ -76,6 +78,7 @@ class _WatchStream:
         self._wake = asyncio.Event()  # Something to send, or a watcher fell behind.
         self._room = asyncio.Event()  # The outbox was emptied.
         self._ticker: asyncio.Task[None] | None = None
+        self._progress_asked = False
 
     async def run(self) -> None:
         reader = asyncio.ensure_future(self._read())
@@ -114,7 +117,8 @@ class _WatchStream:
             elif kind == "cancel_request":
                 self._cancel(request.cancel_request.watch_id)
             elif kind == "progress_request":
-                self._report_progress()
+                self._progress_asked = True
+                self._wake.set()
 
     def _create(self, request: WatchCreateRequest) -> None:
         # An empty key is the smallest there is (server/etcdserver/api/v3rpc/watch.go).
@@ -124,6 +128,8 @@ class _WatchStream:
             reason = status.COMPACTED.message
         elif keys.is_empty:
             reason = status.WATCH_EMPTY_RANGE
+        elif len(self._watchers) >= WATCHERS_PER_STREAM_MAX:
+            reason = status.TOO_MANY_REQUESTS.message
         elif request.watch_id in self._watchers and request.watch_id != 0:
             reason = status.WATCH_DUPLICATE_ID
         if reason is not None:
@@ -173,11 +179,17 @@ class _WatchStream:
 
     # --- progress ---
 
-    def _report_progress(self) -> None:
-        """Tell how far the whole stream is; nothing, if some watcher is not there yet."""
-        if not self._watchers or not self._has_room():
+    def _answer_progress(self) -> None:
+        """Tell how far the whole stream is, if that was asked and no watcher is behind.
+
+        etcd drops a request that finds one behind. Ours fall behind sooner and catch up at once,
+        so the request waits for it. What waits for a revision that has not happened, or was told
+        that its revisions are compacted, stands in the way as on etcd: the request is dropped.
+        """
+        if not self._progress_asked or self._behind():
             return
-        if self._hub.progress_revision(self._watchers.values()) is not None:
+        self._progress_asked = False
+        if self._watchers and self._hub.progress_revision(self._watchers.values()) is not None:
             self._respond(WatchResponse(watch_id=_ALL_WATCHERS_ID))
 
     async def _tick(self) -> None:
@@ -236,13 +248,17 @@ class _WatchStream:
                 self._outbox_bytes -= sum(map(len, pieces))
             self._room.set()
             self._wake.clear()
-            if await self._catch_up():
-                continue
-            await self._wake.wait()
+            caught_up = await self._catch_up()
+            self._answer_progress()
+            if not caught_up and not self._outbox:
+                await self._wake.wait()
+
+    def _behind(self) -> list[Watcher]:
+        return [w for w in self._watchers.values() if not w.is_synced and not w.is_compacted]
 
     async def _catch_up(self) -> bool:
         """Give each watcher that is behind a turn, as far as there is room. False if none is."""
-        behind = [w for w in self._watchers.values() if not w.is_synced and not w.is_compacted]
+        behind = self._behind()
         for watcher in behind:
             await self._service.engine.settled()
             if not self._has_room():
