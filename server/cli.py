@@ -63,9 +63,9 @@ def main(
 
 def _load_server() -> Callable[[Config], int]:
     # Only when it is to run: `--version` and a refusal should not pay for loading it.
-    from server import app
+    from server.app import run
 
-    return app.run
+    return run
 
 
 def _serve(config: Config, run: Callable[[Config], int]) -> int:
