@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from etcdpb.rpc_pb2 import (
+    LeaseGrantRequest,
     LeaseKeepAliveRequest,
     LeaseKeepAliveResponse,
     LeaseLeasesRequest,
+    PutRequest,
     WatchCreateRequest,
 )
 from lease.lessor import LeaseID
@@ -104,6 +106,16 @@ class ServerMachine(RuleBasedStateMachine):
     @rule(group=st.lists(st.one_of(requests.writes, requests.reads), min_size=2, max_size=5))
     def several_in_one_group(self, group: list[Any]) -> None:
         self._group(group)
+
+    @rule(lease=st.sampled_from(requests.LEASES), ttl=st.integers(2, 6))
+    def a_lease_comes_to_have_every_key(self, lease: int, ttl: int) -> None:
+        puts = [PutRequest(key=key, lease=lease) for key in (b"c", b"a", b"d", b"b")]
+        self._group([LeaseGrantRequest(ID=lease, TTL=ttl), *puts])
+
+    @rule(request=requests.puts, count=st.integers(OUTBOX_MAX, 2 * OUTBOX_MAX))
+    def many_at_once(self, request: PutRequest, count: int) -> None:
+        """More than a stream that is not read holds, and at times than one that is."""
+        self._group([request] * count)
 
     def _group(self, group: list[Any]) -> None:
         async def ask() -> list[tuple[Any, Answer]]:
