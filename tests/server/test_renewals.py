@@ -283,7 +283,7 @@ async def test_demotion_ends_pending_renewals_as_not_primary() -> None:
     server.lessor.demote()
     server.flusher.let_go()
     idle.renew(2)
-    await asyncio.wait((pending.task, idle.task))
+    await settle()
     assert isinstance(pending.task.exception(), NotPrimaryError)
     assert isinstance(idle.task.exception(), NotPrimaryError)
     assert pending.answers() == idle.answers() == []
@@ -305,7 +305,7 @@ async def test_demotion_ends_a_late_renewal_that_waits_for_its_revoke() -> None:
     await settle()
     server.lessor.demote()
     server.flusher.let_go()
-    await asyncio.wait((keepalive.task,))
+    await settle()
     assert isinstance(keepalive.task.exception(), NotPrimaryError)
     assert len(server.lessor) == 1
 
