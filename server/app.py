@@ -137,7 +137,16 @@ def run(config: Config) -> int:
     Raises:
         StartError: the server cannot start with these settings, or on this data.
     """
-    return asyncio.run(_run(config))
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        code = loop.run_until_complete(_run(config))
+    except BaseException:
+        loop.close()
+        raise
+    # All is closed but the sockets, and the loop is left as it stands: cancelling what is left in
+    # it, as `asyncio.run` would, lets grpc tell clients that they themselves cancelled.
+    return code
 
 
 async def _run(config: Config) -> int:
@@ -272,7 +281,7 @@ class _Server:
         await told
         # Nothing expires and nobody is renewed from here on: those leases are the next start's.
         state.lessor.demote()
-        await transport.stop(DRAIN_GRACE_S)
+        await transport.drain(DRAIN_GRACE_S)
         background.cancel()
         await core.engine.drained()
         flusher.stop()

@@ -79,9 +79,9 @@ def _serve(config: Config, run: Callable[[Config], int]) -> int:
 
 def _end_by_signal(number: int) -> int:
     """Die of the signal that ended the server, as etcd does (pkg/osutil/interrupt_unix.go)."""
-    if os.getpid() == _FIRST_PROCESS:
-        return OK
     logging.shutdown()
+    if os.getpid() == _FIRST_PROCESS:
+        os._exit(OK)  # Not a return: the interpreter's end would answer calls that still arrive.
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     return 128 + number  # Not reached unless the signal is blocked.

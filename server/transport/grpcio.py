@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,9 +33,11 @@ OVERHEAD_BYTES: Final = 512 << 10
 HARD_LIMIT_FACTOR: Final = 4
 METADATA_BYTES_MAX: Final = 64 << 10
 PING_STRIKES_MAX: Final = 1000  # etcd's clients ping at their own pace; grpc-go allows 2.
-BACKLOG_PAUSE_S: Final = 0.01  # At the stop: no call for so long, and no more are waiting.
-BACKLOG_LOOKS_MAX: Final = 50  # Half a second, for clients that never pause.
+DRAIN_LOOK_S: Final = 0.01  # At the stop: no call under way and none new for so long ends it.
 STREAMS_UNLIMITED: Final = 2**31 - 1  # grpc's largest; etcd's default is 2**32 - 1.
+
+# Servers that have drained. Without a reference grpc would stop them in its own way after all.
+_LEFT_STANDING: Final[list[grpc.aio.Server]] = []
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _API_VERSION: Final = "client-api-version"
@@ -85,19 +88,26 @@ class GrpcioServer:
     async def start(self) -> None:
         await self._server.start()
 
-    async def stop(self, grace_s: float) -> None:
+    async def drain(self, grace_s: float) -> None:
         """Refuse new calls, end the streams as etcd does, let the rest finish within `grace_s`.
 
-        Calls that have arrived and that nobody has looked at are refused here. Left to grpc they
-        would be ended as CANCELLED, which clients take for their own doing and do not retry.
+        The server goes on refusing afterwards, and is best left at that: whatever arrives while
+        grpc's own server stops it ends as CANCELLED, which clients take for their own doing and
+        do not retry; and a watcher whose stream was just ended comes back within milliseconds.
+        When the process ends, they see a lost connection, which they do retry.
         """
         self._handlers.stop()
-        for _ in range(BACKLOG_LOOKS_MAX):
+        for _ in range(math.ceil(grace_s / DRAIN_LOOK_S)):
             seen = self._handlers.calls
-            await asyncio.sleep(BACKLOG_PAUSE_S)
-            if self._handlers.calls == seen:
+            await asyncio.sleep(DRAIN_LOOK_S)
+            if not self._handlers.active and self._handlers.calls == seen:
                 break
-        await self._server.stop(grace_s)
+        _LEFT_STANDING.append(self._server)
+
+    async def close(self) -> None:
+        """Let go of the sockets; see `drain` for why a process that ends does not."""
+        _LEFT_STANDING.remove(self._server)
+        await self._server.stop(None)
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
@@ -110,6 +120,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         self._streams: set[asyncio.Task[None]] = set()
         self._is_stopping = False
         self.calls = 0  # So far, refused ones too.
+        self.active = 0  # Under way, refused ones not counted.
 
     def service(self, details: grpc.HandlerCallDetails) -> _Handler:
         path = details.method
@@ -133,12 +144,19 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         for task in self._streams:
             task.cancel()
 
+    def _check_running(self) -> None:
+        """Refuse a call that was accepted just before the stop."""
+        if self._is_stopping:
+            raise RpcError(status.SERVER_STOPPED)
+
     def _unary(self, method: UnaryMethod) -> Callable[[bytes, Any], Awaitable[bytes]]:
         handle = method.handle
         limit = self._limit_bytes
 
         async def answer(message: bytes, context: Any) -> bytes:
+            self.active += 1
             try:
+                self._check_running()
                 _check(message, limit, context)
                 call = _UnaryCall()
                 reply = handle(message, call)
@@ -147,18 +165,20 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
             except Exception as error:  # all of them are answered, bugs logged
                 await _abort(context, _status(error))
                 raise
+            finally:
+                self.active -= 1
             return reply
 
         return answer
 
     def _stream_handler(self, method: StreamMethod) -> _Handler:
         async def serve(requests: AsyncIterator[bytes], context: Any) -> None:
-            if self._is_stopping:  # Since it was accepted.
-                await _abort(context, status.SERVER_STOPPED)
             task = asyncio.current_task()
             assert task is not None
             self._streams.add(task)
+            self.active += 1
             try:
+                self._check_running()
                 await method.serve(_Stream(requests, context, self._limit_bytes))
             except asyncio.CancelledError:
                 if not self._is_stopping:
@@ -169,6 +189,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
                 await _abort(context, _status(error))
             finally:
                 self._streams.discard(task)
+                self.active -= 1
 
         async def serve_one(message: bytes, context: Any) -> None:
             await serve(_only(message), context)

@@ -26,6 +26,14 @@ def ended_with(stream: Exchange) -> tuple[grpc.StatusCode, str | None]:
     return end.value.code(), end.value.details()
 
 
+def code_at_the_end(stream: Exchange) -> grpc.StatusCode:
+    try:
+        while True:
+            stream.receive()
+    except grpc.RpcError as end:
+        return end.code()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_good_order_and_by_that_signal(
     servers: Servers, number: signal.Signals
@@ -49,6 +57,21 @@ def test_streams_end_as_etcd_s_do(servers: Servers) -> None:
         assert server.terminate() == -signal.SIGTERM
         assert ended_with(watch) == (grpc.StatusCode.UNAVAILABLE, STOPPED)
         assert ended_with(renewals) == (grpc.StatusCode.UNAVAILABLE, STOPPED)
+
+
+def test_a_watcher_that_comes_back_at_once_is_never_told_that_it_cancelled(
+    servers: Servers,
+) -> None:
+    """clientv3 opens the stream anew within milliseconds, and gives up on anything else."""
+    server, client = servers.start()
+    with client.watch(1):
+        server.signal(signal.SIGTERM)
+        codes = set()
+        while server.is_running:
+            with client.stream("Watch", "Watch") as stream:
+                stream.send(rpc_pb2.WatchRequest(create_request=rpc_pb2.WatchCreateRequest()))
+                codes.add(code_at_the_end(stream))
+    assert codes == {grpc.StatusCode.UNAVAILABLE}
 
 
 def has_been_compacted(client: Client, revision: int) -> bool:

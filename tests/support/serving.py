@@ -103,7 +103,8 @@ class Running:
             return
         background, self._background = self._background, None
         self.core.recovered.state.lessor.demote()
-        await self._transport.stop(GRACE_S)
+        await self._transport.drain(GRACE_S)
+        await self._transport.close()
         died = background.done()
         background.cancel()
         await asyncio.wait((background,))
