@@ -77,8 +77,10 @@ lock: $(VENV)/.dev  ## Pin the dependencies anew from the ranges in pyproject.to
 	$(LOCK) --upgrade --output-file requirements/run.txt pyproject.toml
 	$(LOCK) --upgrade --extra dev --constraint requirements/run.txt \
 		--output-file requirements/dev.txt pyproject.toml
-	if [ -f requirements/compat.in ]; then $(LOCK) --upgrade --constraint requirements/dev.txt \
-		--output-file requirements/compat.txt requirements/compat.in; fi
+	$(LOCK) --upgrade --constraint requirements/dev.txt \
+		--output-file requirements/compat.txt requirements/compat.in
+	$(LOCK) --upgrade --constraint requirements/dev.txt \
+		--output-file requirements/bench.txt requirements/bench.in
 
 clean:  ## Remove what the other verbs made, but no data directory
 	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
