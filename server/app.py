@@ -41,8 +41,9 @@ from server.services.lease import LeaseService
 from server.services.maintenance import MaintenanceService
 from server.services.watch import WatchService
 from server.sweeper import Sweeper
+from server.transport.base import OVERHEAD_BYTES, Transport
 from server.transport.dispatch import MethodTable
-from server.transport.grpcio import OVERHEAD_BYTES, GrpcioServer, address_of
+from server.transport.make import make_transport
 from server.version import CLUSTER_VERSION, ETCD_VERSION, TENURE_VERSION
 
 logger = logging.getLogger(__name__)
@@ -287,21 +288,12 @@ class _Server:
         flusher.stop()
         logger.info("closed", extra=fields(revision=state.store.published))
 
-    async def _listen(self, core: Core) -> GrpcioServer:
-        config = self._config
-        transport = GrpcioServer(
-            core.methods,
-            max_request_bytes=config.max_request_bytes,
-            max_concurrent_streams=config.max_concurrent_streams,
-            keepalive_min_time_s=config.grpc_keepalive_min_time_s,
-            keepalive_interval_s=config.grpc_keepalive_interval_s,
-            keepalive_timeout_s=config.grpc_keepalive_timeout_s,
-        )
-        for url in config.listen_client_urls:
-            address = f"unix:{url.path}" if url.is_unix else address_of(url.host, url.port)
+    async def _listen(self, core: Core) -> Transport:
+        transport = make_transport(self._config, core.methods, self._clock)
+        for url in self._config.listen_client_urls:
             try:
-                transport.listen(address)
-            except RuntimeError as error:
+                await transport.listen(url)
+            except OSError as error:
                 raise StartError(f"listen {url}: {error}") from error
         await transport.start()
         return transport

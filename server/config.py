@@ -22,7 +22,7 @@ from server.values import BOOL, DURATION, INT, LIST, STRING, UINT, UINT32, URLS,
 
 LOG_LEVELS: Final = ("debug", "info", "warn", "error", "panic", "fatal")
 LOG_FORMATS: Final = ("json", "console")
-TRANSPORTS: Final = ("grpcio",)
+TRANSPORTS: Final = ("grpcio", "native")
 ELECTION_MS_MAX: Final = 50_000  # etcd's maxElectionMs.
 QUOTA_DEFAULT_BYTES: Final = 2 * 1024**3  # What a quota of 0 means; etcd's DefaultQuotaBytes.
 REQUEST_TIMEOUT_BASE_S: Final = 5.0  # etcd adds two election timeouts to it (ReqTimeout).

@@ -86,6 +86,8 @@ WATCH_CANCELED: Final = _etcd(Code.CANCELLED, "watch canceled")
 # has no gRPC status, the second stands in no map at all.
 TOO_MANY_REQUESTS: Final = _etcd(Code.UNKNOWN, "too many requests")
 NOT_PRIMARY: Final = Status(Code.UNKNOWN, "not a primary lessor")
+DEADLINE_EXCEEDED: Final = Status(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+NO_MESSAGE: Final = Status(Code.INTERNAL, "grpc: a unary call needs one whole message")
 STREAM_CUSTOM_SORT: Final = Status(
     Code.UNIMPLEMENTED, "RangeStream does not support custom sort orders"
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -22,18 +22,16 @@ from google.protobuf.message import DecodeError
 
 from server import status
 from server.status import RpcError, Status, status_of
+from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
+from server.urls import URL
 
 logger = logging.getLogger(__name__)
 
-# Beyond max-request-bytes, what a message may have around the request (etcd's
-# grpcOverheadBytes in server/etcdserver/api/v3rpc/grpc.go).
-OVERHEAD_BYTES: Final = 512 << 10
 # A message above this is refused by grpc itself, before it is held in memory whole.
 HARD_LIMIT_FACTOR: Final = 4
 METADATA_BYTES_MAX: Final = 64 << 10
 PING_STRIKES_MAX: Final = 1000  # etcd's clients ping at their own pace; grpc-go allows 2.
-DRAIN_LOOK_S: Final = 0.01  # At the stop: no call under way and none new for so long ends it.
 STREAMS_UNLIMITED: Final = 2**31 - 1  # grpc's largest; etcd's default is 2**32 - 1.
 
 # Servers that have drained. Without a reference grpc would stop them in its own way after all.
@@ -77,13 +75,15 @@ class GrpcioServer:
             handlers=(self._handlers,),
         )
 
-    def listen(self, address: str) -> None:
-        """Bind `host:port` or `unix:path`.
+    @property
+    def streams(self) -> int:
+        return len(self._handlers.streams)
 
-        Raises:
-            RuntimeError: the address cannot be bound.
-        """
-        self._server.add_insecure_port(address)
+    async def listen(self, url: URL) -> None:
+        try:
+            self._server.add_insecure_port(_address_of(url))
+        except RuntimeError as error:  # grpc's only error.
+            raise OSError(str(error)) from error
 
     async def start(self) -> None:
         await self._server.start()
@@ -117,7 +117,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         self._methods = methods
         self._limit_bytes = limit_bytes
         self._made: dict[str, _Handler] = {}
-        self._streams: set[asyncio.Task[None]] = set()
+        self.streams: set[asyncio.Task[None]] = set()
         self._is_stopping = False
         self.calls = 0  # So far, refused ones too.
         self.active = 0  # Under way, refused ones not counted.
@@ -141,7 +141,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
 
     def stop(self) -> None:
         self._is_stopping = True
-        for task in self._streams:
+        for task in self.streams:
             task.cancel()
 
     def _check_running(self) -> None:
@@ -175,7 +175,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         async def serve(requests: AsyncIterator[bytes], context: Any) -> None:
             task = asyncio.current_task()
             assert task is not None
-            self._streams.add(task)
+            self.streams.add(task)
             self.active += 1
             try:
                 self._check_running()
@@ -188,7 +188,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
             except Exception as error:  # noqa: BLE001  # as for unary calls
                 await _abort(context, _status(error))
             finally:
-                self._streams.discard(task)
+                self.streams.discard(task)
                 self.active -= 1
 
         async def serve_one(message: bytes, context: Any) -> None:
@@ -296,9 +296,8 @@ async def _abort(context: Any, refusal: Status) -> None:
     await context.abort(_CODES[refusal.code], refusal.message)
 
 
-def address_of(host: str, port: int) -> str:
-    """`host:port` as grpc binds it; an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-__all__: Sequence[str] = ("GrpcioServer", "address_of")
+def _address_of(url: URL) -> str:
+    """An address as grpc binds it: `unix:path`, or `host:port` with IPv6 in brackets."""
+    if url.is_unix:
+        return f"unix:{url.path}"
+    return f"[{url.host}]:{url.port}" if ":" in url.host else f"{url.host}:{url.port}"

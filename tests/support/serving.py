@@ -19,6 +19,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from etcdpb import rpc_pb2 as pb
 from mvcc.backend.base import Backend
 from mvcc.backend.memory import MemoryBackend
@@ -27,11 +29,12 @@ from mvcc.watch import WatchHub
 from server.app import Core, build_core
 from server.clock import Clock, SystemClock
 from server.commands.kv import Put
-from server.config import Config
+from server.config import TRANSPORTS, Config
 from server.flusher import Flusher, InlineFlusher, ThreadFlusher
 from server.identity import bootstrap_identity
 from server.recovery import recover
-from server.transport.grpcio import GrpcioServer
+from server.transport.make import make_transport
+from server.urls import URL
 from tests.support.client import Client
 from tests.support.clock import FakeClock
 
@@ -52,14 +55,7 @@ class Running:
         self.socket = Path(self._directory.name) / "client.sock"
         self.client = Client(self.target)
         self._clients = [self.client]
-        self._transport = GrpcioServer(
-            core.methods,
-            max_request_bytes=config.max_request_bytes,
-            max_concurrent_streams=config.max_concurrent_streams,
-            keepalive_min_time_s=config.grpc_keepalive_min_time_s,
-            keepalive_interval_s=config.grpc_keepalive_interval_s,
-            keepalive_timeout_s=config.grpc_keepalive_timeout_s,
-        )
+        self._transport = make_transport(config, core.methods, clock)
         self._background: asyncio.Future[None] | None = None
 
     @property
@@ -79,7 +75,7 @@ class Running:
     @property
     def streams(self) -> int:
         """How many streams are being served."""
-        return len(self._transport._handlers._streams)
+        return self._transport.streams
 
     def connect(self) -> Client:
         """One more connection; closed with the server."""
@@ -93,7 +89,7 @@ class Running:
 
     async def start(self) -> None:
         self.core.recovered.state.lessor.promote(0, now=self.clock.now())
-        self._transport.listen(self.target)
+        await self._transport.listen(URL.parse(f"unix://{self.socket}"))
         await self._transport.start()
         self._background = asyncio.ensure_future(self.core.serve())
 
@@ -184,9 +180,11 @@ def served(
 
     def decorate(scenario: Scenario) -> Callable[..., None]:
         @functools.wraps(scenario)
-        def test(**arguments: Any) -> None:
+        def test(transport: str, **arguments: Any) -> None:
             async def run(directory: Path | None) -> None:
-                async with running(clock=clock(), directory=directory, **settings) as server:
+                async with running(
+                    clock=clock(), directory=directory, transport=transport, **settings
+                ) as server:
                     await scenario(server=server, **arguments)
 
             if on_disk:
@@ -199,7 +197,9 @@ def served(
         del test.__wrapped__
         signature = inspect.signature(scenario)
         others = [each for name, each in signature.parameters.items() if name != "server"]
+        others.append(inspect.Parameter("transport", inspect.Parameter.POSITIONAL_OR_KEYWORD))
         test.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
-        return test
+        on_each: Callable[..., None] = pytest.mark.parametrize("transport", TRANSPORTS)(test)
+        return on_each
 
     return decorate

@@ -1,0 +1,37 @@
+"""What the process asks of a transport, whichever it is."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from server.urls import URL
+
+# Beyond max-request-bytes, what a message may have around the request (etcd's
+# grpcOverheadBytes in server/etcdserver/api/v3rpc/grpc.go).
+OVERHEAD_BYTES: Final = 512 << 10
+DRAIN_LOOK_S: Final = 0.01  # At the stop: no call under way and none new for so long ends it.
+
+
+class Transport(Protocol):
+    @property
+    def streams(self) -> int:
+        """How many streams are being served."""
+        ...
+
+    async def listen(self, url: URL) -> None:
+        """Bind an address.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        ...
+
+    async def start(self) -> None: ...
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse new calls, end the streams as etcd does, let the rest finish within `grace_s`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the sockets."""
+        ...

@@ -1,0 +1,59 @@
+"""What the calls of one server share: limits, time, and who waits until when."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
+
+from server import status
+from server.clock import Clock
+from server.status import Status, status_of
+
+if TYPE_CHECKING:
+    from server.transport.streaming import StreamingCall
+
+logger = logging.getLogger(__name__)
+
+UNTAKEN_S: Final = 60.0  # How long a unary answer waits for a client that gives it no window.
+
+
+class Waiting(Protocol):
+    """A call that something must become of by its deadline, in clock seconds."""
+
+    deadline: float
+
+    def expire(self) -> None: ...
+
+
+class Host:
+    def __init__(self, clock: Clock, limit_bytes: int) -> None:
+        self.clock = clock
+        self.limit_bytes = limit_bytes  # Of a message.
+        self.active = 0  # Calls under way that a service has.
+        self.streams: dict[StreamingCall, None] = {}
+        self._waiting: dict[Waiting, None] = {}
+
+    def wait(self, call: Waiting, seconds: float) -> None:
+        """Expire `call` in so many seconds, unless it is done by then."""
+        call.deadline = self.clock.now() + seconds
+        self._waiting[call] = None
+
+    def done(self, call: Waiting) -> None:
+        self._waiting.pop(call, None)
+
+    def expire(self) -> None:
+        """End what has waited too long. Called several times a second."""
+        if not self._waiting:
+            return
+        now = self.clock.now()
+        for call in [call for call in self._waiting if call.deadline <= now]:
+            del self._waiting[call]
+            call.expire()
+
+    def status_of(self, error: Exception) -> Status:
+        """What the client reads. What is no refusal is a bug, and is logged."""
+        known = status_of(error)
+        if known is None:
+            logger.error("a request failed by a bug of the server", exc_info=error)
+            known = Status(status.Code.UNKNOWN, f"{type(error).__name__}: {error}")
+        return known

@@ -1,0 +1,30 @@
+"""The transport that the settings ask for."""
+
+from __future__ import annotations
+
+from server.clock import Clock
+from server.config import Config
+from server.transport.base import Transport
+from server.transport.dispatch import MethodTable
+from server.transport.grpcio import GrpcioServer
+from server.transport.native import NativeServer
+
+
+def make_transport(config: Config, methods: MethodTable, clock: Clock) -> Transport:
+    if config.transport == "native":
+        return NativeServer(
+            methods,
+            clock,
+            max_request_bytes=config.max_request_bytes,
+            max_concurrent_streams=config.max_concurrent_streams,
+            keepalive_interval_s=config.grpc_keepalive_interval_s,
+            keepalive_timeout_s=config.grpc_keepalive_timeout_s,
+        )
+    return GrpcioServer(
+        methods,
+        max_request_bytes=config.max_request_bytes,
+        max_concurrent_streams=config.max_concurrent_streams,
+        keepalive_min_time_s=config.grpc_keepalive_min_time_s,
+        keepalive_interval_s=config.grpc_keepalive_interval_s,
+        keepalive_timeout_s=config.grpc_keepalive_timeout_s,
+    )

@@ -1,0 +1,250 @@
+"""The native transport: gRPC over our own HTTP/2, on an asyncio protocol.
+
+One write for all that one read, or one group of the engine, has answered: what calls send is
+packed when the loop gets round to it. A unary call makes no task and no future; a stream makes
+one task, for the service that serves it.
+
+While the socket takes no more, nothing is read from it either, so what a client does not read
+holds up nobody but itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final
+
+from server import status
+from server.clock import Clock
+from server.status import RpcError, Status
+from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES
+from server.transport.connection import Connection
+from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
+from server.transport.frames import PING, frame
+from server.transport.head import Head
+from server.transport.host import Host
+from server.transport.streaming import StreamingCall
+from server.transport.unary import RefusedCall, UnaryCall
+from server.urls import URL
+
+STREAMS_MAX: Final = 2**31 - 1  # etcd's default is 2**32 - 1, which no peer can reach either.
+BACKLOG: Final = 1024  # Connections that the kernel holds until they are accepted.
+TICK_S: Final = 0.1  # How late a deadline may be noticed.
+TICKS_PER_S: Final = 10
+_GRPC: Final = b"application/grpc"
+_API_VERSION: Final = b"client-api-version"
+_PING_PAYLOAD: Final = b"tenure\0\0"
+
+NOT_GRPC: Final = Status(status.Code.UNIMPLEMENTED, "the request is no gRPC call")
+
+
+class NativeServer:
+    def __init__(
+        self,
+        methods: MethodTable,
+        clock: Clock,
+        *,
+        max_request_bytes: int,
+        max_concurrent_streams: int,
+        keepalive_interval_s: float,
+        keepalive_timeout_s: float,
+    ) -> None:
+        self.methods = methods
+        self.clock = clock
+        self.host = Host(clock, max_request_bytes + OVERHEAD_BYTES)
+        self.streams_max = min(max_concurrent_streams, STREAMS_MAX)
+        self.keepalive_interval_s = keepalive_interval_s
+        self.keepalive_timeout_s = keepalive_timeout_s
+        self.connections: dict[NativeProtocol, None] = {}
+        self.is_stopping = False
+        self._listeners: list[asyncio.Server] = []
+        self._ticker: asyncio.Task[None] | None = None
+
+    @property
+    def streams(self) -> int:
+        return len(self.host.streams)
+
+    async def listen(self, url: URL) -> None:
+        """Bind an address; a socket file that a dead server left behind is replaced.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        if url.is_unix:
+            made = await loop.create_unix_server(self._protocol, url.path, backlog=BACKLOG)
+        else:
+            made = await loop.create_server(self._protocol, url.host, url.port, backlog=BACKLOG)
+        self._listeners.append(made)
+
+    async def start(self) -> None:
+        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+
+    def _protocol(self) -> NativeProtocol:
+        return NativeProtocol(self)
+
+    async def _tick(self) -> None:
+        ticks = 0
+        while True:
+            await self.clock.sleep_until(self.clock.now() + TICK_S)
+            self.host.expire()
+            ticks += 1
+            if ticks % TICKS_PER_S == 0:
+                now = self.clock.now()
+                for protocol in list(self.connections):
+                    protocol.tick(now)
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse new calls, end the streams as etcd does, let the rest finish within `grace_s`."""
+        self.is_stopping = True
+        for listener in self._listeners:
+            listener.close()
+        for call in list(self.host.streams):
+            call.stop(RpcError(status.SERVER_STOPPED))
+        for _ in range(math.ceil(grace_s / DRAIN_LOOK_S)):
+            await asyncio.sleep(DRAIN_LOOK_S)
+            if not self.host.active and not self.host.streams:
+                break
+        for protocol in list(self.connections):
+            protocol.connection.drain()
+        await asyncio.sleep(DRAIN_LOOK_S)
+
+    async def close(self) -> None:
+        """Let go of every socket."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for protocol in list(self.connections):
+            protocol.close()
+        for listener in self._listeners:
+            await listener.wait_closed()
+
+
+class NativeProtocol(asyncio.Protocol):
+    """One socket: bytes between it and its `Connection`."""
+
+    def __init__(self, server: NativeServer) -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._is_reading = False
+        self._is_scheduled = False
+        self._is_paused = False
+        self._dirty: list[StreamingCall] = []
+        self._heard_at = server.clock.now()
+        self._is_heard = False  # Since the last tick.
+        self._pinged_at: float | None = None
+        self.connection = Connection(
+            self._accept, streams_max=server.streams_max, on_output=self._on_output
+        )
+
+    # --- the socket's side ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._server.connections[self] = None
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        self._is_heard = True
+        self._is_reading = True
+        self.connection.receive(data)
+        self._is_reading = False
+        self._flush()
+
+    def eof_received(self) -> bool:
+        return False  # A client that has closed its side has closed: HTTP/2 knows no half.
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # lost is lost
+        self._transport = None
+        self._server.connections.pop(self, None)
+        self.connection.lost()
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        if self._transport is not None:
+            self._transport.resume_reading()
+        self._flush()
+
+    # --- the connection's side ---
+
+    def _on_output(self) -> None:
+        if not self._is_reading and not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _on_dirty(self, call: StreamingCall) -> None:
+        self._dirty.append(call)
+        self._on_output()
+
+    def _flush(self) -> None:
+        """Write what there is, in one piece."""
+        self._is_scheduled = False
+        transport = self._transport
+        if transport is None or self._is_paused:
+            return
+        if self._dirty:
+            self._is_reading = True  # What packing sends is part of this very flush.
+            dirty, self._dirty = self._dirty, []
+            for call in dirty:
+                call.pack()
+            self._is_reading = False
+        data = self.connection.take()
+        if data:
+            transport.write(data)
+        if self.connection.is_dead:
+            transport.close()
+
+    def _accept(
+        self, connection: Connection, stream_id: int, head: Head
+    ) -> UnaryCall | StreamingCall:
+        host = self._server.host
+        if self._server.is_stopping:
+            return RefusedCall(connection, stream_id, head, host, status.SERVER_STOPPED)
+        method = head.route
+        if method is None:
+            method = head.route = self._route(head)
+        if isinstance(method, UnaryMethod):
+            return UnaryCall(connection, stream_id, head, host, method.handle)
+        if isinstance(method, Status):
+            return RefusedCall(connection, stream_id, head, host, method)
+        assert isinstance(method, StreamMethod)
+        return StreamingCall(connection, stream_id, head, host, method.serve, self._on_dirty)
+
+    def _route(self, head: Head) -> UnaryMethod | StreamMethod | Status:
+        """What answers such a request; kept with its head."""
+        if head.method != b"POST" or not head.content_type.startswith(_GRPC):
+            return NOT_GRPC
+        version = head.get(_API_VERSION)
+        if version is not None:
+            try:
+                version.decode()
+            except UnicodeDecodeError:
+                return status.INVALID_CLIENT_API_VERSION
+        path = head.path.decode("latin-1")
+        method = self._server.methods.get(path)
+        return self._server.methods.unknown(path) if method is None else method
+
+    # --- time ---
+
+    def tick(self, now: float) -> None:
+        """About once a second: forgive floods, and find out whether a silent peer still lives."""
+        self.connection.refill()
+        server = self._server
+        if self._is_heard:
+            self._is_heard, self._heard_at, self._pinged_at = False, now, None
+        elif self._pinged_at is not None:
+            if now - self._pinged_at > server.keepalive_timeout_s:
+                self.close()
+        elif 0 < server.keepalive_interval_s < now - self._heard_at:
+            self._pinged_at = now
+            self.connection.send(frame(PING, 0, 0, _PING_PAYLOAD))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()

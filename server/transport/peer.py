@@ -1,0 +1,256 @@
+"""What both ends of a connection tell each other about it, and what is on its way out.
+
+The state of one HTTP/2 connection but for its input: the streams there are, the windows, the
+frames to be sent. `Connection` adds the reading of frames, requests and bodies.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from server.transport.faults import (
+    ConnectionFault,
+    StreamFault,
+    check_connection_wide,
+    check_size,
+)
+from server.transport.frames import (
+    ACK,
+    FRAME_BYTES_LIMIT,
+    FRAME_BYTES_MAX,
+    PING,
+    PRIORITY_BYTES,
+    SETTING_ENABLE_PUSH,
+    SETTING_INITIAL_WINDOW_SIZE,
+    SETTING_MAX_CONCURRENT_STREAMS,
+    SETTING_MAX_FRAME_SIZE,
+    SETTING_MAX_HEADER_LIST_SIZE,
+    SETTINGS,
+    WINDOW_DEFAULT,
+    WINDOW_MAX,
+    ErrorCode,
+    frame,
+    goaway,
+    rst_stream,
+    settings,
+    window_update,
+)
+
+BLOCK_BYTES_MAX: Final = 64 << 10  # Of a header block, as it is on the wire.
+STREAM_WINDOW_BYTES: Final = 1 << 20  # What a client may send on a stream before it is read.
+CONNECTION_WINDOW_BYTES: Final = 16 << 20  # And on the connection at once.
+NUISANCES_MAX: Final = 10_000  # Between two refills. A client that pings every 10 ms makes 100.
+CLOSED_MAX: Final = 256  # Ids of streams closed lately: frames for them may be on their way.
+
+
+class Stream(Protocol):
+    """One request, as the connection sees it."""
+
+    window: int  # Bytes of DATA that the client lets us send on it; the connection raises it.
+    is_remote_closed: bool  # Nothing more comes from the client; the connection sets it.
+
+    def opened(self) -> None:
+        """It stands in the connection's table now."""
+        ...
+
+    def received(self, data: bytes, size: int, *, is_last: bool) -> None:
+        """A piece of the body: `size` bytes of the stream's window, padding included."""
+        ...
+
+    def writable(self) -> None:
+        """A window has grown: send what waits."""
+        ...
+
+    def lost(self, code: int) -> None:
+        """The stream is over before its time; nothing may be sent on it any more."""
+        ...
+
+
+class Peer:
+    """See the module. `Connection` is what is made."""
+
+    def __init__(self, *, streams_max: int, on_output: Callable[[], None]) -> None:
+        self._streams_max = streams_max
+        self._on_output = on_output
+        self._streams: dict[int, Stream] = {}
+        self._closed: OrderedDict[int, None] = OrderedDict()
+        self._last_id = 0
+        self._configured = False  # The client's first SETTINGS frame has been read.
+        self._out: list[bytes] = [
+            settings(
+                (SETTING_MAX_CONCURRENT_STREAMS, streams_max),
+                (SETTING_INITIAL_WINDOW_SIZE, STREAM_WINDOW_BYTES),
+                (SETTING_MAX_HEADER_LIST_SIZE, BLOCK_BYTES_MAX),
+            ),
+            window_update(0, CONNECTION_WINDOW_BYTES - WINDOW_DEFAULT),
+        ]
+        self.window = WINDOW_DEFAULT  # Bytes of DATA the client lets us send on all streams.
+        self.frame_bytes = FRAME_BYTES_MAX  # Of one frame's payload, as the client allows.
+        self._stream_window = WINDOW_DEFAULT  # Of each new stream, as the client has set it.
+        self._nuisances = 0
+        self.is_draining = False  # GOAWAY was sent: no new streams.
+        self.is_dead = False  # Nothing more is read; the socket closes once all is sent.
+
+    def __len__(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    # --- output ---
+
+    def send(self, data: bytes) -> None:
+        """Queue whole frames. A stream takes what it sends as DATA off both windows itself."""
+        self._out.append(data)
+        self._on_output()
+
+    def take(self) -> bytes:
+        """What is to be written to the socket now."""
+        out, self._out = self._out, []
+        return b"".join(out)
+
+    def end(self, stream_id: int) -> None:
+        """Both sides have said their last: forget the stream."""
+        if self._streams.pop(stream_id, None) is not None:
+            self._remember(stream_id)
+            if self.is_draining:
+                self._die_if_done()
+
+    def reset(self, stream_id: int, code: ErrorCode) -> None:
+        """End one stream from our side; its `lost` is not called."""
+        self.send(rst_stream(stream_id, code))
+        self.end(stream_id)
+
+    def grant(self, stream_id: int, size: int) -> None:
+        """Let the client send `size` more bytes on a stream, for those that were used up."""
+        self.send(window_update(stream_id, size))
+
+    def drain(self) -> None:
+        """Take no new streams; the connection is dead once those it has are done."""
+        if not self.is_draining:
+            self.is_draining = True
+            self.send(goaway(self._last_id, ErrorCode.NO_ERROR))
+            self._die_if_done()
+
+    def refill(self) -> None:
+        """Forgive what was counted so far. Called about once a second."""
+        self._nuisances = 0
+
+    def lost(self) -> None:
+        """The socket is gone, or is about to be closed: every stream hears it."""
+        self.is_dead = True
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.lost(ErrorCode.CANCEL)
+
+    # --- control frames ---
+
+    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        check_size(payload, 8)
+        check_connection_wide(stream_id)
+        if not flags & ACK:
+            self._nuisance()
+            self.send(frame(PING, ACK, 0, payload))
+
+    def _on_window_update(self, stream_id: int, payload: bytes) -> None:
+        check_size(payload, 4)
+        increment = int.from_bytes(payload, "big") & WINDOW_MAX
+        if stream_id == 0:
+            if increment == 0:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window that grows by nothing")
+            self.window += increment
+            if self.window > WINDOW_MAX:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window too large")
+            for each in list(self._streams.values()):
+                each.writable()
+            return
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._check_used(stream_id)
+            self._nuisance()
+            return
+        if increment == 0:
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
+        stream.window += increment
+        if stream.window > WINDOW_MAX:
+            raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR)
+        stream.writable()
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        check_connection_wide(stream_id)
+        if flags & ACK:
+            check_size(payload, 0)
+            return
+        if len(payload) % 6:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
+        self._configured = True
+        self._nuisance()
+        for at in range(0, len(payload), 6):
+            name = int.from_bytes(payload[at : at + 2], "big")
+            value = int.from_bytes(payload[at + 2 : at + 6], "big")
+            if name == SETTING_INITIAL_WINDOW_SIZE:
+                self._set_stream_window(value)
+            elif name == SETTING_MAX_FRAME_SIZE:
+                if not FRAME_BYTES_MAX <= value <= FRAME_BYTES_LIMIT:
+                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame size out of range")
+                self.frame_bytes = value
+            elif name == SETTING_ENABLE_PUSH and value > 1:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+        self.send(frame(SETTINGS, ACK, 0))
+
+    def _set_stream_window(self, size: int) -> None:
+        """Applies to the streams there are, too; a window may thereby become negative."""
+        if size > WINDOW_MAX:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "an initial window too large")
+        change = size - self._stream_window
+        self._stream_window = size
+        for stream in list(self._streams.values()):
+            stream.window += change
+            if stream.window > WINDOW_MAX:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window too large")
+            if change > 0:
+                stream.writable()
+
+    def _on_rst_stream(self, stream_id: int, payload: bytes) -> None:
+        check_size(payload, 4)
+        self._nuisance()
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._check_used(stream_id)
+            return
+        self.end(stream_id)
+        stream.lost(int.from_bytes(payload, "big"))
+
+    def _on_priority(self, stream_id: int, payload: bytes) -> None:
+        if stream_id == 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY of no stream")
+        self._nuisance()
+        if len(payload) != PRIORITY_BYTES:
+            raise StreamFault(stream_id, ErrorCode.FRAME_SIZE_ERROR)
+        if depends_on(payload) == stream_id:
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
+
+    def _check_used(self, stream_id: int) -> None:
+        """A frame came for no open stream. Was there ever one of that id?"""
+        if stream_id == 0 or stream_id & 1 == 0 or stream_id > self._last_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on a stream never opened")
+
+    def _remember(self, stream_id: int) -> None:
+        closed = self._closed
+        closed[stream_id] = None
+        if len(closed) > CLOSED_MAX:
+            closed.popitem(last=False)
+
+    def _nuisance(self) -> None:
+        self._nuisances += 1
+        if self._nuisances > NUISANCES_MAX:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames to no purpose")
+
+    def _die_if_done(self) -> None:
+        if self.is_draining and not self._streams:
+            self.is_dead = True
+            self._on_output()
+
+
+def depends_on(priority: bytes) -> int:
+    return int.from_bytes(priority[:4], "big") & WINDOW_MAX

@@ -1,0 +1,126 @@
+"""What every gRPC call on a connection shares: the windows, what waits to be sent, the end.
+
+Bounds: a message by the receive limit; what a client sends ahead by the stream's window, which is
+given back as messages are taken.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from server import status
+from server.status import RpcError
+from server.transport.connection import Connection
+from server.transport.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    ErrorCode,
+    frame,
+)
+from server.transport.head import Head
+from server.transport.host import Host
+from server.transport.peer import STREAM_WINDOW_BYTES
+from server.transport.wire import (
+    PREFIX_BYTES,
+    decompressed,
+)
+
+_GRANT_BYTES: Final = STREAM_WINDOW_BYTES // 2  # Given back at once, to save frames.
+
+
+class Rpc:
+    """What the two kinds of call share: the windows, what waits to be sent, the end."""
+
+    __slots__ = (
+        "connection",
+        "deadline",
+        "head",
+        "host",
+        "id",
+        "is_over",
+        "is_remote_closed",
+        "taken",
+        "unsent",
+        "unsent_bytes",
+        "window",
+    )
+
+    def __init__(self, connection: Connection, id: int, head: Head, host: Host) -> None:
+        self.connection = connection
+        self.id = id
+        self.head = head
+        self.host = host
+        self.deadline = 0.0  # Meaningful while it stands in the host's list.
+        self.window = 0
+        self.is_remote_closed = False
+        self.is_over = False  # Nothing more may be sent.
+        self.taken = 0  # Bytes of the window used up and not given back.
+        self.unsent: deque[bytes] | None = None  # Body that waits for a window, then the end.
+        self.unsent_bytes = 0
+
+    def _take(self, size: int) -> None:
+        """`size` bytes of the client's body have been used up."""
+        self.taken += size
+        if self.taken >= _GRANT_BYTES and not self.is_remote_closed and not self.is_over:
+            self.connection.grant(self.id, self.taken)
+            self.taken = 0
+
+    def _message(self, body: bytes | bytearray, at: int, size: int) -> bytes:
+        """The message of `size` bytes whose prefix is at `at`."""
+        start = at + PREFIX_BYTES
+        message = bytes(body[start : start + size])
+        if body[at]:
+            return decompressed(message, self.head.encoding, self.host.limit_bytes)
+        return message
+
+    def _size_at(self, body: bytes | bytearray, at: int) -> int:
+        """The size of the message whose prefix is at `at`.
+
+        Raises:
+            RpcError: it is above the limit.
+        """
+        size = int.from_bytes(body[at + 1 : at + PREFIX_BYTES], "big")
+        if size > self.host.limit_bytes:
+            raise RpcError(status.message_too_large(size, self.host.limit_bytes))
+        return size
+
+    def _send_body(self) -> bool:
+        """Send of what waits as much as the windows take; true if all of it went."""
+        unsent, connection = self.unsent, self.connection
+        while unsent:
+            room = min(self.window, connection.window, connection.frame_bytes)
+            if room <= 0:
+                return False
+            piece = unsent.popleft()
+            if len(piece) < room and unsent:
+                # Small messages share a frame.
+                parts, size = [piece], len(piece)
+                while unsent and size + len(unsent[0]) <= room:
+                    parts.append(unsent.popleft())
+                    size += len(parts[-1])
+                piece = b"".join(parts)
+            elif len(piece) > room:
+                unsent.appendleft(piece[room:])
+                piece = piece[:room]
+            size = len(piece)
+            self.window -= size
+            connection.window -= size
+            self.unsent_bytes -= size
+            connection.send(frame(DATA, 0, self.id, piece))
+        return True
+
+    def _close(self, last: bytes) -> None:
+        """Send the trailers, and forget the stream."""
+        self.is_over = True
+        self.connection.send(frame(HEADERS, END_HEADERS | END_STREAM, self.id, last))
+        self._forget()
+
+    def _forget(self) -> None:
+        if self.is_remote_closed:
+            self.connection.end(self.id)
+        else:
+            # The answer is complete before the request is: nobody needs the rest (RFC 9113 8.1).
+            self.connection.reset(self.id, ErrorCode.NO_ERROR)

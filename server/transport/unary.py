@@ -1,0 +1,187 @@
+"""One message in, one out: stream, call and buffer in one object.
+
+What its service waits for costs no task and no future. The whole answer to a call is one piece of
+bytes, put together from parts that are made once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from server import status
+from server.call import Unary
+from server.status import RpcError, Status
+from server.transport.connection import Connection
+from server.transport.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    ErrorCode,
+    frame,
+    header,
+)
+from server.transport.head import Head
+from server.transport.host import UNTAKEN_S, Host
+from server.transport.rpc import Rpc
+from server.transport.wire import (
+    OK_TRAILERS,
+    PREFIX_BYTES,
+    RESPONSE_HEADERS,
+    prefixed,
+    trailers_only,
+)
+
+_BEGIN: Final = header(HEADERS, END_HEADERS, 0, len(RESPONSE_HEADERS))[:5]
+_END: Final = header(HEADERS, END_HEADERS | END_STREAM, 0, len(OK_TRAILERS))[:5]
+
+
+class UnaryCall(Rpc):
+    """One message in, one out. It is the `server.call.Call` that its service answers."""
+
+    __slots__ = ("body", "handle", "is_waiting")
+
+    def __init__(
+        self,
+        connection: Connection,
+        id: int,
+        head: Head,
+        host: Host,
+        handle: Unary,
+    ) -> None:
+        super().__init__(connection, id, head, host)
+        self.handle = handle
+        self.body: bytearray | None = None
+        self.is_waiting = False  # Its service has the message and has not answered.
+
+    def opened(self) -> None: ...
+
+    def received(self, data: bytes, size: int, *, is_last: bool) -> None:
+        if self.is_over:
+            return
+        try:
+            if self.body is not None or not is_last:
+                self._collect(data, size)
+                if not is_last:
+                    return
+                body: bytes | bytearray = self.body or b""
+                self.body = None
+            else:
+                body = data
+            length = self._only_size(body)
+            self.is_waiting = True
+            self.host.active += 1
+            reply = self.handle(self._message(body, 0, length), self)
+        except Exception as error:  # noqa: BLE001  # all of them are answered, bugs logged
+            self.fail(error)
+        else:
+            if reply is not None:
+                self.reply(reply)
+            elif not self.is_over and self.head.timeout_s is not None:
+                self.host.wait(self, self.head.timeout_s)
+
+    def _only_size(self, body: bytes | bytearray) -> int:
+        """The size of the one message that `body` is.
+
+        Raises:
+            RpcError: it is too large, or there is not exactly one.
+        """
+        if len(body) >= PREFIX_BYTES:
+            size = self._size_at(body, 0)
+            if size == len(body) - PREFIX_BYTES:
+                return size
+        raise RpcError(status.NO_MESSAGE)
+
+    def _collect(self, data: bytes, size: int) -> None:
+        if self.body is None:
+            self.body = bytearray()
+        self.body += data
+        if len(self.body) >= PREFIX_BYTES:
+            self._size_at(self.body, 0)
+        if len(self.body) > self.host.limit_bytes + PREFIX_BYTES:
+            raise RpcError(status.NO_MESSAGE)
+        self._take(size)
+
+    def _answered(self) -> None:
+        if self.is_waiting:
+            self.is_waiting = False
+            self.host.active -= 1
+            self.host.done(self)
+
+    def reply(self, message: bytes) -> None:
+        self._answered()
+        if self.is_over:
+            return
+        connection = self.connection
+        size = len(message) + PREFIX_BYTES
+        if size <= connection.frame_bytes and size <= connection.window and size <= self.window:
+            connection.window -= size
+            stream = self.id.to_bytes(4, "big")
+            self.is_over = True
+            connection.send(
+                b"".join(
+                    (
+                        _BEGIN,
+                        stream,
+                        RESPONSE_HEADERS,
+                        header(DATA, 0, self.id, size),
+                        (size - PREFIX_BYTES).to_bytes(PREFIX_BYTES, "big"),
+                        message,
+                        _END,
+                        stream,
+                        OK_TRAILERS,
+                    )
+                )
+            )
+            self._forget()
+            return
+        connection.send(frame(HEADERS, END_HEADERS, self.id, RESPONSE_HEADERS))
+        self.unsent = deque((prefixed(message),))
+        self.unsent_bytes = size
+        self.host.wait(self, UNTAKEN_S)
+        self.writable()
+
+    def fail(self, error: Exception) -> None:
+        self._answered()
+        if not self.is_over:
+            self.is_over = True
+            self.connection.send(trailers_only(self.id, self.host.status_of(error)))
+            self._forget()
+
+    def writable(self) -> None:
+        if self.unsent is not None and not self.is_over and self._send_body():
+            self.host.done(self)
+            self._close(OK_TRAILERS)
+
+    def expire(self) -> None:
+        if self.unsent is None:
+            self.fail(RpcError(status.DEADLINE_EXCEEDED))
+        elif not self.is_over:
+            self.is_over = True
+            self.unsent = None
+            self.connection.reset(self.id, ErrorCode.CANCEL)
+
+    def lost(self, code: int) -> None:  # noqa: ARG002  # why is of no interest: nobody listens
+        self.is_over = True
+        self.unsent = self.body = None
+        self.host.done(self)
+
+
+class RefusedCall(UnaryCall):
+    """A call that no service is to see: answered as soon as it is opened."""
+
+    __slots__ = ("_refusal",)
+
+    def __init__(
+        self, connection: Connection, id: int, head: Head, host: Host, refusal: Status
+    ) -> None:
+        super().__init__(connection, id, head, host, _never)
+        self._refusal = refusal
+
+    def opened(self) -> None:
+        self.fail(RpcError(self._refusal))
+
+
+def _never(message: bytes, call: object) -> bytes | None:  # noqa: ARG001  # never called
+    raise AssertionError("a refused call has no handler")

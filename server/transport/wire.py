@@ -1,0 +1,76 @@
+"""gRPC on HTTP/2: messages in DATA, a status in the trailers.
+
+The blocks of headers that every answer has are made once. Nothing is indexed, so they mean the
+same on every connection.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+from server import status
+from server.status import Code, RpcError, Status
+from server.transport.frames import END_HEADERS, END_STREAM, HEADERS, frame
+from server.transport.hpack import encode
+
+PREFIX_BYTES: Final = 5  # Of a message: is it compressed, and its length.
+_CONTENT_TYPE: Final = (b"content-type", b"application/grpc")
+_HTTP_OK: Final = b"\x88"  # :status 200, by its index in the static table.
+RESPONSE_HEADERS: Final = _HTTP_OK + encode((_CONTENT_TYPE,))
+OK_TRAILERS: Final = encode(((b"grpc-status", b"0"),))
+_PRINTABLE: Final = frozenset(range(0x20, 0x7F)) - {0x25}
+_GZIP_WINDOW: Final = 31  # zlib's code for a gzip header and the largest window.
+
+
+def prefixed(message: bytes) -> bytes:
+    """`message` as it stands in DATA, never compressed."""
+    return len(message).to_bytes(PREFIX_BYTES, "big") + message
+
+
+def percent_encoded(text: str) -> bytes:
+    """A status message as grpc-message carries it."""
+    raw = text.encode()
+    if _PRINTABLE.issuperset(raw):
+        return raw
+    return b"".join(bytes((octet,)) if octet in _PRINTABLE else b"%%%02X" % octet for octet in raw)
+
+
+def trailers(refusal: Status) -> bytes:
+    """The trailers of a call that failed."""
+    return encode(
+        (
+            (b"grpc-status", b"%d" % refusal.code),
+            (b"grpc-message", percent_encoded(refusal.message)),
+        )
+    )
+
+
+def trailers_only(stream_id: int, refusal: Status) -> bytes:
+    """The whole answer to a call that failed before it said anything."""
+    return frame(HEADERS, END_HEADERS | END_STREAM, stream_id, RESPONSE_HEADERS + trailers(refusal))
+
+
+def decompressed(message: bytes, encoding: bytes, limit: int) -> bytes:
+    """A message whose prefix says that it is compressed.
+
+    Raises:
+        RpcError: by an encoding nobody knows, to more than `limit` bytes, or not at all.
+    """
+    if encoding != b"gzip":
+        if not encoding or encoding == b"identity":
+            text = "grpc: compressed flag set with identity or empty encoding"
+            raise RpcError(Status(Code.INTERNAL, text))
+        text = (
+            f'grpc: Decompressor is not installed for grpc-encoding "{encoding.decode("latin-1")}"'
+        )
+        raise RpcError(Status(Code.UNIMPLEMENTED, text))
+    inflater = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        plain = inflater.decompress(message, limit + 1)
+    except zlib.error as error:
+        text = f"grpc: failed to decompress the received message: {error}"
+        raise RpcError(Status(Code.INTERNAL, text)) from error
+    if len(plain) > limit:
+        raise RpcError(status.message_too_large(len(plain), limit))
+    return plain
