@@ -8,12 +8,14 @@ have is answered as an etcd that does not know the method would.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import ServiceDescriptor
 
 from server import status
 from server.call import Streaming, Unary
+from server.call_counts import CallCounts
 from server.status import Status
 
 
@@ -22,6 +24,7 @@ class UnaryMethod:
     """One message in, one out; `handle` answers at once or through the call."""
 
     handle: Unary
+    counts: CallCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class StreamMethod:
     """Served by a coroutine. `is_unary` if one message goes each way all the same."""
 
     serve: Streaming
+    counts: CallCounts
     client_streams: bool
     server_streams: bool
 
@@ -44,6 +48,7 @@ class MethodTable:
     def __init__(self) -> None:
         self._methods: dict[str, Method] = {}
         self._services: set[str] = set()
+        self._counts: dict[str, CallCounts] = {}
 
     def add(self, descriptor: ServiceDescriptor, service: object) -> None:
         """Offer those methods of `descriptor` that `service` has."""
@@ -53,12 +58,13 @@ class MethodTable:
             if handler is None:
                 continue
             path = f"/{descriptor.full_name}/{method.name}"
+            counts = self._counts[path] = CallCounts()
             if inspect.iscoroutinefunction(handler):
                 self._methods[path] = StreamMethod(
-                    handler, method.client_streaming, method.server_streaming
+                    handler, counts, method.client_streaming, method.server_streaming
                 )
             else:
-                self._methods[path] = UnaryMethod(handler)
+                self._methods[path] = UnaryMethod(handler, counts)
 
     def get(self, path: str) -> Method | None:
         return self._methods.get(path)
@@ -71,6 +77,10 @@ class MethodTable:
         if service not in self._services:
             return status.unknown_service(service)
         return status.unknown_method(method, service)
+
+    def stats(self) -> Mapping[str, CallCounts]:
+        """By path, how the calls of each offered method went so far."""
+        return self._counts
 
     def paths(self) -> list[str]:
         return sorted(self._methods)

@@ -21,6 +21,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from server import status
+from server.call_counts import CallCounts
 from server.status import RpcError, Status, status_of
 from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
@@ -150,43 +151,64 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
             raise RpcError(status.SERVER_STOPPED)
 
     def _unary(self, method: UnaryMethod) -> Callable[[bytes, Any], Awaitable[bytes]]:
-        handle = method.handle
+        handle, counts = method.handle, method.counts
         limit = self._limit_bytes
 
         async def answer(message: bytes, context: Any) -> bytes:
+            is_counted = False
             self.active += 1
             try:
                 self._check_running()
                 _check(message, limit, context)
+                counts.started += 1
+                counts.received_bytes += len(message)
+                is_counted = True
                 call = _UnaryCall()
                 reply = handle(message, call)
                 if reply is None:
                     reply = await call.wait()
+            except asyncio.CancelledError:
+                if is_counted:
+                    counts.failed[_left(context)] += 1
+                raise
             except Exception as error:  # all of them are answered, bugs logged
-                await _abort(context, _status(error))
+                refusal = _status(error)
+                if is_counted:
+                    counts.failed[refusal.code] += 1
+                await _abort(context, refusal)
                 raise
             finally:
                 self.active -= 1
+            counts.ok += 1
+            counts.sent_bytes += len(reply)
             return reply
 
         return answer
 
     def _stream_handler(self, method: StreamMethod) -> _Handler:
+        counts = method.counts
+
         async def serve(requests: AsyncIterator[bytes], context: Any) -> None:
             task = asyncio.current_task()
             assert task is not None
             self.streams.add(task)
             self.active += 1
+            counts.started += 1
             try:
                 self._check_running()
-                await method.serve(_Stream(requests, context, self._limit_bytes))
+                await method.serve(_Stream(requests, context, self._limit_bytes, counts))
+                counts.ok += 1
             except asyncio.CancelledError:
                 if not self._is_stopping:
+                    counts.failed[_left(context)] += 1
                     raise
                 task.uncancel()
+                counts.failed[status.SERVER_STOPPED.code] += 1
                 await _abort(context, status.SERVER_STOPPED)
             except Exception as error:  # noqa: BLE001  # as for unary calls
-                await _abort(context, _status(error))
+                refusal = _status(error)
+                counts.failed[refusal.code] += 1
+                await _abort(context, refusal)
             finally:
                 self.streams.discard(task)
                 self.active -= 1
@@ -237,18 +259,29 @@ class _UnaryCall:
 class _Stream:
     """A `server.call.Stream` over a grpc.aio call."""
 
-    def __init__(self, requests: AsyncIterator[bytes], context: Any, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        requests: AsyncIterator[bytes],
+        context: Any,
+        limit_bytes: int,
+        counts: CallCounts,
+    ) -> None:
         self._requests = requests
         self._context = context
         self._limit_bytes = limit_bytes
+        self._counts = counts
 
     async def receive(self) -> bytes | None:
         async for message in self._requests:
             _check(message, self._limit_bytes, self._context)
+            self._counts.messages_received += 1
+            self._counts.received_bytes += len(message)
             return message
         return None
 
     async def send(self, message: bytes) -> None:
+        self._counts.messages_sent += 1
+        self._counts.sent_bytes += len(message)
         await self._context.write(message)
 
 
@@ -290,6 +323,13 @@ def _status(error: Exception) -> Status:
         return status.unreadable_message(str(error))
     logger.error("a request failed by a bug of the server", exc_info=error)
     return Status(status.Code.UNKNOWN, f"{type(error).__name__}: {error}")
+
+
+def _left(context: Any) -> status.Code:
+    """Why grpc has cancelled a call: its deadline has passed, or its client is gone."""
+    remaining_s = context.time_remaining()
+    is_late = remaining_s is not None and remaining_s <= 0
+    return status.Code.DEADLINE_EXCEEDED if is_late else status.Code.CANCELLED
 
 
 async def _abort(context: Any, refusal: Status) -> None:

@@ -210,11 +210,11 @@ class NativeProtocol(asyncio.Protocol):
         if method is None:
             method = head.route = self._route(head)
         if isinstance(method, UnaryMethod):
-            return UnaryCall(connection, stream_id, head, host, method.handle)
+            return UnaryCall(connection, stream_id, head, host, method)
         if isinstance(method, Status):
             return RefusedCall(connection, stream_id, head, host, method)
         assert isinstance(method, StreamMethod)
-        return StreamingCall(connection, stream_id, head, host, method.serve, self._on_dirty)
+        return StreamingCall(connection, stream_id, head, host, method, self._on_dirty)
 
     def _route(self, head: Head) -> UnaryMethod | StreamMethod | Status:
         """What answers such a request; kept with its head."""

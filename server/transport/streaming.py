@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Final
 
 from server import status
-from server.call import Streaming
-from server.status import RpcError
+from server.status import Code, RpcError, Status
 from server.transport.connection import Connection
+from server.transport.dispatch import StreamMethod
 from server.transport.frames import (
     END_HEADERS,
     HEADERS,
@@ -42,12 +42,14 @@ class StreamingCall(Rpc):
     __slots__ = (
         "_arrived",
         "_body",
+        "_counts",
         "_drained",
         "_is_begun",
         "_is_dirty",
+        "_is_running",
         "_messages",
+        "_method",
         "_refusal",
-        "_serve",
         "_stopped",
         "on_dirty",
         "task",
@@ -59,11 +61,12 @@ class StreamingCall(Rpc):
         id: int,
         head: Head,
         host: Host,
-        serve: Streaming,
+        method: StreamMethod,
         on_dirty: Callable[[StreamingCall], None],
     ) -> None:
         super().__init__(connection, id, head, host)
-        self._serve = serve
+        self._method = method
+        self._counts = method.counts
         self.on_dirty = on_dirty
         self._stopped: Exception | None = None  # Why the server ends the call.
         self.task: asyncio.Task[None] | None = None
@@ -75,19 +78,23 @@ class StreamingCall(Rpc):
         self._drained: asyncio.Future[None] | None = None
         self._is_begun = False
         self._is_dirty = False
+        self._is_running = False  # A task cancelled before it runs would not even clean up.
 
     # --- the connection's side ---
 
     def opened(self) -> None:
+        self._counts.started += 1
         self.host.streams[self] = None
         self.task = asyncio.get_running_loop().create_task(self._run())
         if self.head.timeout_s is not None:
             self.host.wait(self, self.head.timeout_s)
 
     async def _run(self) -> None:
-        error: Exception | None = None
+        error: Exception | None = self._stopped
+        self._is_running = True
         try:
-            await self._serve(self)
+            if error is None and not self.is_over:
+                await self._method.serve(self)
         except asyncio.CancelledError:
             error = self._stopped
         except Exception as failure:  # noqa: BLE001  # all of them are answered, bugs logged
@@ -95,13 +102,22 @@ class StreamingCall(Rpc):
         finally:
             del self.host.streams[self]
             self.host.done(self)
-        await self._finish(error)
+        if self.is_over:
+            self._counts.failed[Code.CANCELLED] += 1
+            return
+        refusal = None if error is None else self.host.status_of(error)
+        if refusal is None:
+            self._counts.ok += 1
+        else:
+            self._counts.failed[refusal.code] += 1
+        await self._finish(refusal)
 
     def stop(self, error: Exception) -> None:
         """End the call from the server's side, with this status."""
         if not self.is_over and self._stopped is None and self.task is not None:
             self._stopped = error
-            self.task.cancel()
+            if self._is_running:
+                self.task.cancel()
 
     def expire(self) -> None:
         self.stop(RpcError(status.DEADLINE_EXCEEDED))
@@ -141,7 +157,7 @@ class StreamingCall(Rpc):
 
     def lost(self, code: int) -> None:  # noqa: ARG002  # the task learns that it is cancelled
         self.is_over = True
-        if self.task is not None:
+        if self.task is not None and self._is_running:
             self.task.cancel()
 
     def pack(self) -> None:
@@ -168,6 +184,8 @@ class StreamingCall(Rpc):
             self._arrived = asyncio.get_running_loop().create_future()
             await self._arrived
         message, size = self._messages.popleft()
+        self._counts.messages_received += 1
+        self._counts.received_bytes += len(message)
         self._take(size)
         return message
 
@@ -176,6 +194,8 @@ class StreamingCall(Rpc):
         assert self.unsent is not None
         self.unsent.append(prefixed(message))
         self.unsent_bytes += len(message) + PREFIX_BYTES
+        self._counts.messages_sent += 1
+        self._counts.sent_bytes += len(message)
         if not self._is_dirty:
             self._is_dirty = True
             self.on_dirty(self)
@@ -188,11 +208,8 @@ class StreamingCall(Rpc):
             self._is_begun = True
             self.connection.send(frame(HEADERS, END_HEADERS, self.id, RESPONSE_HEADERS))
 
-    async def _finish(self, error: Exception | None) -> None:
+    async def _finish(self, refusal: Status | None) -> None:
         """The service has returned, or raised: send the rest and the status."""
-        if self.is_over:
-            return
-        refusal = None if error is None else self.host.status_of(error)
         if not self._is_begun and refusal is not None:
             self.is_over = True
             self.connection.send(trailers_only(self.id, refusal))

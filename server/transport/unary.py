@@ -10,9 +10,10 @@ from collections import deque
 from typing import Final
 
 from server import status
-from server.call import Unary
-from server.status import RpcError, Status
+from server.call_counts import CallCounts
+from server.status import Code, RpcError, Status
 from server.transport.connection import Connection
+from server.transport.dispatch import UnaryMethod
 from server.transport.frames import (
     DATA,
     END_HEADERS,
@@ -40,7 +41,7 @@ _END: Final = header(HEADERS, END_HEADERS | END_STREAM, 0, len(OK_TRAILERS))[:5]
 class UnaryCall(Rpc):
     """One message in, one out. It is the `server.call.Call` that its service answers."""
 
-    __slots__ = ("body", "handle", "is_waiting")
+    __slots__ = ("body", "is_waiting", "method")
 
     def __init__(
         self,
@@ -48,10 +49,10 @@ class UnaryCall(Rpc):
         id: int,
         head: Head,
         host: Host,
-        handle: Unary,
+        method: UnaryMethod,
     ) -> None:
         super().__init__(connection, id, head, host)
-        self.handle = handle
+        self.method = method
         self.body: bytearray | None = None
         self.is_waiting = False  # Its service has the message and has not answered.
 
@@ -70,9 +71,13 @@ class UnaryCall(Rpc):
             else:
                 body = data
             length = self._only_size(body)
+            message = self._message(body, 0, length)
+            counts = self.method.counts
+            counts.started += 1
+            counts.received_bytes += length
             self.is_waiting = True
             self.host.active += 1
-            reply = self.handle(self._message(body, 0, length), self)
+            reply = self.method.handle(message, self)
         except Exception as error:  # noqa: BLE001  # all of them are answered, bugs logged
             self.fail(error)
         else:
@@ -114,7 +119,10 @@ class UnaryCall(Rpc):
         if self.is_over:
             return
         connection = self.connection
+        counts = self.method.counts
         size = len(message) + PREFIX_BYTES
+        counts.ok += 1
+        counts.sent_bytes += size - PREFIX_BYTES
         if size <= connection.frame_bytes and size <= connection.window and size <= self.window:
             connection.window -= size
             stream = self.id.to_bytes(4, "big")
@@ -143,10 +151,14 @@ class UnaryCall(Rpc):
         self.writable()
 
     def fail(self, error: Exception) -> None:
+        is_counted = self.is_waiting
         self._answered()
         if not self.is_over:
             self.is_over = True
-            self.connection.send(trailers_only(self.id, self.host.status_of(error)))
+            refusal = self.host.status_of(error)
+            if is_counted:
+                self.method.counts.failed[refusal.code] += 1
+            self.connection.send(trailers_only(self.id, refusal))
             self._forget()
 
     def writable(self) -> None:
@@ -163,6 +175,8 @@ class UnaryCall(Rpc):
             self.connection.reset(self.id, ErrorCode.CANCEL)
 
     def lost(self, code: int) -> None:  # noqa: ARG002  # why is of no interest: nobody listens
+        if self.is_waiting and not self.is_over:
+            self.method.counts.failed[Code.CANCELLED] += 1
         self.is_over = True
         self.unsent = self.body = None
         self.host.done(self)
@@ -176,7 +190,7 @@ class RefusedCall(UnaryCall):
     def __init__(
         self, connection: Connection, id: int, head: Head, host: Host, refusal: Status
     ) -> None:
-        super().__init__(connection, id, head, host, _never)
+        super().__init__(connection, id, head, host, _NO_METHOD)
         self._refusal = refusal
 
     def opened(self) -> None:
@@ -185,3 +199,6 @@ class RefusedCall(UnaryCall):
 
 def _never(message: bytes, call: object) -> bytes | None:  # noqa: ARG001  # never called
     raise AssertionError("a refused call has no handler")
+
+
+_NO_METHOD: Final = UnaryMethod(_never, CallCounts())
