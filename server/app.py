@@ -33,6 +33,8 @@ from server.header import Headers
 from server.identity import bootstrap_identity
 from server.lease_ids import LeaseIDs
 from server.log import fields
+from server.metrics.observed import Observed, ObservedFlusher
+from server.metrics.sources import Sources
 from server.quota import Quota
 from server.recovery import Recovered, recover
 from server.services.cluster import ClusterService
@@ -41,6 +43,7 @@ from server.services.lease import LeaseService
 from server.services.maintenance import MaintenanceService
 from server.services.watch import WatchService
 from server.sweeper import Sweeper
+from server.tls import open_tls
 from server.transport.base import OVERHEAD_BYTES, Transport
 from server.transport.dispatch import MethodTable
 from server.transport.make import make_transport
@@ -65,6 +68,7 @@ class Core:
     sweeper: Sweeper
     flusher: Flusher
     methods: MethodTable
+    metrics: Sources
 
     async def serve(self) -> None:
         """Expire and sweep until cancelled; ends with the error if one of the two does."""
@@ -82,9 +86,13 @@ def build_core(
     mark: Mark | None,
     unix_ms: int,
     on_fatal: Callable[[BaseException], None],
+    observed: Observed | None = None,
 ) -> Core:
+    """`observed` is what `flusher` tells its fsyncs, if it tells them at all."""
     state, identity = recovered.state, recovered.identity
     backend = state.store.backend
+    observed = observed or Observed()
+    flusher = ObservedFlusher(flusher, observed.commit_s)
     hub = WatchHub(state.store)
     engine = Engine(state, backend, hub, flusher, clock, acknowledged=mark, on_fatal=on_fatal)
     headers = Headers(identity.cluster_id, identity.member_id, recovered.term)
@@ -128,8 +136,23 @@ def build_core(
         ),
     )
     methods.add(services["Maintenance"], MaintenanceService(engine, state, backend, headers, quota))
-    expirer = Expirer(engine, state.lessor, clock, revoke_rate=config.lease_revoke_rate)
-    return Core(recovered, engine, hub, expirer, sweeper, flusher, methods)
+    expirer = Expirer(
+        engine,
+        state.lessor,
+        clock,
+        revoke_rate=config.lease_revoke_rate,
+        on_expired=observed.expiry_lag_s.observe_all,
+    )
+    metrics = Sources(
+        state,
+        engine,
+        hub,
+        methods.stats(),
+        observed,
+        member_id=identity.member_id,
+        quota_bytes=config.quota_bytes or 0,
+    )
+    return Core(recovered, engine, hub, expirer, sweeper, flusher, methods, metrics)
 
 
 def run(config: Config) -> int:
@@ -249,10 +272,13 @@ class _Server:
         )
         state = recovered.state
         flusher: Flusher
+        observed = Observed()
         if config.ephemeral or config.unsafe_no_fsync:
             flusher = InlineFlusher()
         else:
-            flusher = ThreadFlusher(backend, asyncio.get_running_loop())
+            flusher = ThreadFlusher(
+                backend, asyncio.get_running_loop(), on_synced=observed.fsync_s.observe
+            )
         core = build_core(
             config,
             recovered,
@@ -261,6 +287,7 @@ class _Server:
             mark=self._mark,
             unix_ms=time.time_ns() // 1_000_000,
             on_fatal=die,
+            observed=observed,
         )
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -289,7 +316,8 @@ class _Server:
         logger.info("closed", extra=fields(revision=state.store.published))
 
     async def _listen(self, core: Core) -> Transport:
-        transport = make_transport(self._config, core.methods, self._clock)
+        tls = open_tls(self._config, self._clock, unix_s=time.time())
+        transport = make_transport(self._config, core.methods, self._clock, tls)
         for url in self._config.listen_client_urls:
             try:
                 await transport.listen(url)
@@ -314,7 +342,9 @@ class _Server:
         logger.info(_LISTENING)
         for url in self._config.listen_client_urls:
             logger.info(
-                "serving client traffic insecurely; this is strongly discouraged!",
+                "serving client traffic securely"
+                if url.is_tls
+                else "serving client traffic insecurely; this is strongly discouraged!",
                 extra=fields(address=str(url)),
             )
 

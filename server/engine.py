@@ -98,6 +98,7 @@ class Engine:
         self._is_scheduled = False
         self._in_flight = False
         self._settling: list[asyncio.Future[None]] = []
+        self.renewals = 0  # Leases renewed so far.
         self._groups = 0
         self._commands = 0
 
@@ -184,7 +185,9 @@ class Engine:
         """
         now = self._clock.now()
         horizon = self._lease_clock.observe(now)
-        return self._state.lessor.renew(lease_id, now=now, horizon=horizon)
+        ttl = self._state.lessor.renew(lease_id, now=now, horizon=horizon)
+        self.renewals += 1
+        return ttl
 
     def horizon(self) -> float:
         """The instant up to which leases count as due; see `LeaseClock`."""
@@ -195,6 +198,11 @@ class Engine:
         return self._clock.now()
 
     # --- the turn ---
+
+    @property
+    def pending(self) -> int:
+        """How many commands are not answered yet."""
+        return len(self._queue) + len(self._group)
 
     def stats(self) -> EngineStats:
         return EngineStats(len(self._queue), self._groups, self._commands)

@@ -15,6 +15,7 @@ import asyncio
 import logging
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from lease.lessor import Lessor
@@ -36,12 +37,17 @@ class Expirer:
         clock: Clock,
         *,
         revoke_rate: int = _NO_CAP,
+        on_expired: Callable[[list[float]], None] | None = None,
     ) -> None:
-        """`revoke_rate` in leases a second; 0 for no cap."""
+        """`revoke_rate` in leases a second; 0 for no cap.
+
+        `on_expired` is told of each slice how many seconds after its deadline each lease went.
+        """
         self._engine = engine
         self._lessor = lessor
         self._clock = clock
         self._revoke_rate = revoke_rate
+        self._on_expired = on_expired
         # When leases went, and how many: those of the last second, at most a cap's worth.
         self._recent: deque[tuple[float, int]] = deque()
         self._recent_total = 0
@@ -89,6 +95,8 @@ class Expirer:
             return
         self.expired_total += len(lateness_s)
         self.largest_lateness_s = max(self.largest_lateness_s, *lateness_s)
+        if self._on_expired is not None:
+            self._on_expired(lateness_s)
         if self._revoke_rate != _NO_CAP:
             self._recent.append((self._clock.now(), len(lateness_s)))
             self._recent_total += len(lateness_s)

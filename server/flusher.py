@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Protocol
@@ -31,8 +32,16 @@ class Flusher(Protocol):
 
 
 class ThreadFlusher:
-    def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_synced: Callable[[float], None] | None = None,
+    ) -> None:
+        """`on_synced` is told, in the flusher's thread, how many seconds each fsync took."""
         self._backend = backend
+        self._on_synced = on_synced
         self._loop = loop
         self._queue: SimpleQueue[Done | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
@@ -48,10 +57,13 @@ class ThreadFlusher:
     def _run(self) -> None:
         while (done := self._queue.get()) is not None:
             error: BaseException | None = None
+            began = time.perf_counter()
             try:
                 self._backend.sync()
             except BaseException as failure:  # noqa: BLE001  # handed over, not swallowed
                 error = failure
+            if self._on_synced is not None:
+                self._on_synced(time.perf_counter() - began)
             self._loop.call_soon_threadsafe(done, error)
 
 

@@ -17,6 +17,7 @@ from mvcc.compaction import Compactor
 from mvcc.record import Change
 from mvcc.store import Store
 from server.alarms import Alarms
+from server.commands.tally import Tally
 from server.status import CorruptAlarmError, NoSpaceError
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
@@ -34,6 +35,7 @@ class State:
     horizon: float = 0.0  # Leases whose expiry is later are not due, whatever `now` says.
     unsettled: set[LeaseID] = field(default_factory=set)  # Granted or revoked in this group.
     granted: list[Lease] = field(default_factory=list)  # Granted in this group.
+    tally: Tally = field(default_factory=Tally)
 
     def refuse_writes_under_alarm(self, *, needs_space: bool) -> None:
         """Raise what the alarms say to a write.

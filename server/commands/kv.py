@@ -49,10 +49,14 @@ def apply_put(txn: WriteTxn, state: State, request: PutRequest) -> bytes | None:
         assert entry is not None
         lease = entry.lease
     txn.put(key, value, lease)
+    tally = state.tally
+    tally.puts += 1
+    tally.put_bytes += len(key) + len(value)
     return prev if request.prev_kv else None
 
 
-def apply_delete(txn: WriteTxn, request: DeleteRangeRequest) -> DeleteResult:
+def apply_delete(txn: WriteTxn, state: State, request: DeleteRangeRequest) -> DeleteResult:
+    state.tally.deletes += 1
     prevs = txn.delete_keys(KeyRange.from_wire(request.key, request.range_end))
     return DeleteResult(txn.revision, len(prevs), prevs if request.prev_kv else [])
 
@@ -86,7 +90,7 @@ class DeleteRange(WritesOnly):
 
     def apply(self, state: State) -> DeleteResult:
         txn = state.store.write_txn()
-        result = apply_delete(txn, self._request)
+        result = apply_delete(txn, state, self._request)
         txn.end()
         state.follow(txn.changes)
         return result

@@ -24,6 +24,7 @@ def revoke(state: State, lease_id: LeaseID) -> None:
     """Revoke an existing lease in the group being applied."""
     keys = state.lessor.revoke(lease_id)
     state.unsettled.add(lease_id)
+    state.tally.revoke(keys)
     if keys > BIG_LEASE_KEYS:
         logger.warning(
             "revoked a lease with very many keys; everything else had to wait",
@@ -51,6 +52,7 @@ class GrantLease(WritesOnly):
         lease = state.lessor.grant(self._lease_id, self._ttl, now=state.now)
         state.unsettled.add(lease.id)
         state.granted.append(lease)
+        state.tally.grant(lease.ttl)
         return GrantResult(state.store.current, lease)
 
 
@@ -95,6 +97,7 @@ class ExpireLease(WritesOnly):
         if not state.lessor.is_due(lease, state.horizon):
             return False
         revoke(state, self._lease_id)
+        state.tally.expired += 1
         return True
 
 
@@ -127,4 +130,5 @@ class ExpireDue(WritesOnly):
                 revoke(state, lease.id)
             if not chunk or self._clock() >= until:
                 break
+        state.tally.expired += len(expired)
         return expired

@@ -54,9 +54,13 @@ class Txn:
 
     def apply(self, state: State) -> TxnResult:
         branch = _choose(state, self._request)
+        tally = state.tally
+        before = tally.operations
         txn = state.store.write_txn()
         answers = _run(txn, state, branch)
         txn.end()
+        if tally.operations - before > 1:
+            tally.txns += 1
         state.follow(txn.changes)
         return TxnResult(txn.revision, branch.succeeded, answers)
 
@@ -73,6 +77,9 @@ def read_only_txn(state: State, request: TxnRequest) -> TxnResult:
         RangeAnswer(state.store.current, range_in_txn(state.store, operation.request_range))
         for operation in branch.operations
     ]
+    state.tally.ranges += len(answers)
+    if len(answers) > 1:
+        state.tally.txns += 1
     return TxnResult(state.store.current, branch.succeeded, answers)
 
 
@@ -143,9 +150,10 @@ def _run(
             answers.append(PutResult(txn.revision, prev))
         elif operation.HasField("request_range"):
             result = range_in_txn(state.store, operation.request_range)
+            state.tally.ranges += 1
             answers.append(RangeAnswer(txn.revision, result))
         elif operation.HasField("request_delete_range"):
-            answers.append(apply_delete(txn, operation.request_delete_range))
+            answers.append(apply_delete(txn, state, operation.request_delete_range))
         else:
             inner = next(nested)
             below = _run(txn, state, inner)

@@ -58,6 +58,7 @@ class KVService:
 
     def _range(self, request: RangeRequest) -> bytes:
         result = range_keys(self._store, request)
+        self._state.tally.ranges += 1
         return encode.range_response(self._headers.at(self._store.published), result)
 
     def Put(self, message: bytes, call: Call) -> None:

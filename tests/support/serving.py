@@ -32,6 +32,7 @@ from server.commands.kv import Put
 from server.config import TRANSPORTS, Config
 from server.flusher import Flusher, InlineFlusher, ThreadFlusher
 from server.identity import bootstrap_identity
+from server.metrics.observed import Observed
 from server.recovery import recover
 from server.transport.make import make_transport
 from server.urls import URL
@@ -135,9 +136,12 @@ async def running(
     used_clock = SystemClock() if clock is None else clock
     opened = RocksBackend.open(directory) if directory is not None else None
     used_backend = opened or backend or MemoryBackend()
+    observed = Observed()
     flusher: Flusher = InlineFlusher()
     if opened is not None:
-        flusher = ThreadFlusher(opened, asyncio.get_running_loop())
+        flusher = ThreadFlusher(
+            opened, asyncio.get_running_loop(), on_synced=observed.fsync_s.observe
+        )
     recovered = recover(
         used_backend,
         lambda: bootstrap_identity(config),
@@ -154,6 +158,7 @@ async def running(
         mark=None,
         unix_ms=_UNIX_MS,
         on_fatal=fatal.append,
+        observed=observed,
     )
     server = Running(core, used_clock, config, used_backend)
     server.fatal = fatal
