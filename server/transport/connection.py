@@ -48,9 +48,10 @@ from server.transport.frames import (
     unpack_header,
     window_update,
 )
-from server.transport.head import Head, MalformedError
+from server.transport.head import Head, MalformedError, check_trailers
 from server.transport.hpack import Decoder, HpackError
 from server.transport.peer import (
+    BACKLOG_BYTES_MAX,
     BLOCK_BYTES_MAX,
     CONNECTION_WINDOW_BYTES,
     Peer,
@@ -59,7 +60,8 @@ from server.transport.peer import (
 )
 
 BLOCK_FRAMES_MAX: Final = 16  # CONTINUATION frames that a header block may be spread over.
-BLOCKS_MAX: Final = 64  # Header blocks remembered, of a client that repeats itself.
+BLOCKS_MAX: Final = 64  # Header blocks remembered, of a client that repeats itself,
+BLOCK_KEPT_BYTES_MAX: Final = 2048  # if they are no longer than this.
 _DEPENDS_ON_ITSELF: Final = 0x100  # Beside a HEADERS frame's own flags, which are an octet.
 
 
@@ -80,7 +82,7 @@ class Connection(Peer):
         self._decoder = Decoder()
         self._heads: dict[bytes, Head | MalformedError] = {}
         self._input = b""
-        self._begun = False  # The preface has been read.
+        self.is_begun = False  # The preface has been read.
         self._block: bytearray | None = None  # A header block that is to be continued.
         self._block_id = self._block_flags = self._block_frames = 0
         self._unread = 0  # Bytes of DATA received since the window was last given back.
@@ -105,12 +107,12 @@ class Connection(Peer):
     def _receive(self, data: bytes) -> int:
         """Handle all whole frames of `data`; return how many bytes they were."""
         at, end = 0, len(data)
-        if not self._begun:
+        if not self.is_begun:
             if data[: len(PREFACE)] != PREFACE[:end]:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "no HTTP/2 preface")
             if end < len(PREFACE):
                 return 0
-            at, self._begun = len(PREFACE), True
+            at, self.is_begun = len(PREFACE), True
         while end - at >= HEADER_BYTES and not self.is_dead:
             high, low, kind, flags, stream_id = unpack_header(data, at)
             size = high << 16 | low
@@ -145,6 +147,8 @@ class Connection(Peer):
         self.lost()
 
     def _on_stream_fault(self, fault: StreamFault) -> None:
+        if fault.stream_id > self._seen_id:  # There is nothing yet that could be reset.
+            raise ConnectionFault(fault.code, str(fault)) from fault
         self._nuisance()
         stream = self._streams.get(fault.stream_id)
         self.reset(fault.stream_id, fault.code)
@@ -166,14 +170,36 @@ class Connection(Peer):
         stream = self._streams.get(stream_id)
         if stream is None or stream.is_remote_closed:
             self._check_used(stream_id)
+            if self._is_ignored(stream_id):
+                self._nuisance()
+                return
             raise StreamFault(stream_id, ErrorCode.STREAM_CLOSED)
+        if self._bodies:
+            self._count_body(stream_id, stop - start, is_last=flags & END_STREAM != 0)
         if flags & END_STREAM:
             stream.is_remote_closed = True
             stream.received(data[start:stop], size, is_last=True)
             return
         if start == stop:
             self._nuisance()
+        stream.allowance -= size
+        if stream.allowance < 0:
+            raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR)
         stream.received(data[start:stop], size, is_last=False)
+
+    def _is_ignored(self, stream_id: int) -> bool:
+        """Was it reset, or refused by GOAWAY, so that the client may not know yet?"""
+        return stream_id > self._last_id or self._closed.get(stream_id, True)
+
+    def _count_body(self, stream_id: int, size: int, *, is_last: bool) -> None:
+        """RFC 9113 section 8.1.1: a body is as long as its content-length says."""
+        rest = self._bodies.get(stream_id)
+        if rest is None:
+            return
+        rest -= size
+        if rest < 0 or (is_last and rest):
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
+        self._bodies[stream_id] = rest
 
     def _on_headers(self, stream_id: int, flags: int, data: bytes, start: int, stop: int) -> None:
         if stream_id & 1 == 0:
@@ -207,41 +233,63 @@ class Connection(Peer):
 
     def _on_block(self, stream_id: int, flags: int, block: bytes) -> None:
         """A whole header block: a request, or the trailers of one."""
+        if stream_id <= self._seen_id:
+            self._on_trailers(stream_id, flags, block)
+            return
         head = self._heads.get(block)
         if head is None:
             head = self._decode(block)
-        stream = self._streams.get(stream_id)
-        if stream is not None:
-            self._on_trailers(stream_id, stream, flags)
-            return
-        if stream_id <= self._last_id:
-            code = (
-                ErrorCode.STREAM_CLOSED if stream_id in self._closed else ErrorCode.PROTOCOL_ERROR
-            )
-            raise ConnectionFault(code, "HEADERS on a stream that is over")
+        self._seen_id = stream_id
         if self.is_draining:
             return  # GOAWAY has told the client that this one was never begun.
         self._last_id = stream_id
         if isinstance(head, MalformedError) or flags & _DEPENDS_ON_ITSELF:
-            self._remember(stream_id)
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
-        if len(self._streams) >= self._streams_max:
-            self._remember(stream_id)
+        if (
+            len(self._streams) >= self._streams_max
+            or self._out_bytes + self.backlog_bytes > BACKLOG_BYTES_MAX
+        ):
             raise StreamFault(stream_id, ErrorCode.REFUSED_STREAM)
+        if head.content_length >= 0:
+            if flags & END_STREAM and head.content_length:
+                raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
+            self._bodies[stream_id] = head.content_length
         stream = self._accept(self, stream_id, head)
         stream.window = self._stream_window
         self._streams[stream_id] = stream
-        stream.opened()
         if flags & END_STREAM:
             stream.is_remote_closed = True
+            stream.opened()
             stream.received(b"", 0, is_last=True)
+        else:
+            stream.opened()
 
-    def _on_trailers(self, stream_id: int, stream: Stream, flags: int) -> None:
+    def _on_trailers(self, stream_id: int, flags: int, block: bytes) -> None:
         """What they say is of no interest here; that they end the request is."""
+        decoder = self._decoder
+        version = decoder.version
+        fields = decoder.decode(block)
+        if decoder.version != version:
+            self._heads.clear()
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            if self._is_ignored(stream_id) and stream_id in self._closed:
+                self._nuisance()
+                return
+            code = (
+                ErrorCode.STREAM_CLOSED if stream_id in self._closed else ErrorCode.PROTOCOL_ERROR
+            )
+            raise ConnectionFault(code, "HEADERS on a stream that is over")
         if stream.is_remote_closed:
             raise StreamFault(stream_id, ErrorCode.STREAM_CLOSED)
-        if not flags & END_STREAM:
+        if not flags & END_STREAM or flags & _DEPENDS_ON_ITSELF:
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
+        try:
+            check_trailers(fields)
+        except MalformedError as error:
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR) from error
+        if self._bodies:
+            self._count_body(stream_id, 0, is_last=True)
         stream.is_remote_closed = True
         stream.received(b"", 0, is_last=True)
 
@@ -252,12 +300,14 @@ class Connection(Peer):
         fields = decoder.decode(block)
         head: Head | MalformedError
         try:
-            head = Head(fields, decoder)
+            head = Head(fields)
         except MalformedError as error:
             head = error
         if decoder.version != version:
             self._heads.clear()
-        elif len(self._heads) < BLOCKS_MAX:
+        elif len(block) <= BLOCK_KEPT_BYTES_MAX:
+            if len(self._heads) >= BLOCKS_MAX:
+                self._heads.clear()
             self._heads[block] = head
         return head
 

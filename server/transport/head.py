@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.transport.hpack import Decoder, Field
+from server.transport.hpack import Field
 
 _PSEUDO: Final = {b":method": 0, b":scheme": 1, b":path": 2, b":authority": 3}
 _FORBIDDEN: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
-_UPPER: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _TIMEOUT_UNITS_S: Final = {
     ord("H"): 3600.0,
     ord("M"): 60.0,
@@ -33,7 +32,6 @@ class Head:
     """What the headers of a request say. Shared by all requests whose header block is the same."""
 
     __slots__ = (
-        "_decoder",
         "authority",
         "content_length",
         "content_type",
@@ -46,75 +44,87 @@ class Head:
         "timeout_s",
     )
 
-    def __init__(self, fields: list[Field], decoder: Decoder) -> None:
-        """Raises MalformedError, and HpackError for a value that is no Huffman string."""
+    def __init__(self, fields: list[Field]) -> None:
+        """Raises MalformedError."""
         self.fields = fields
-        self._decoder = decoder
         self.method = self.scheme = self.path = self.authority = b""
         self.content_type = self.encoding = b""
         self.content_length = -1  # Not told.
         self.timeout_s: float | None = None
         self.route: object = None  # Whatever the owner found for it; see `Connection`.
-        text = decoder.text
         seen = 0
         is_regular = False
-        for field in fields:
-            name = field.name
+        for name, value, is_valid in fields:
+            if not is_valid:
+                raise MalformedError(f"header {name!r}")
             if name[:1] == b":":
                 number = _PSEUDO.get(name)
                 if number is None or is_regular or seen & 1 << number:
                     raise MalformedError(f"pseudo-header {name!r}")
                 seen |= 1 << number
                 if number == 0:
-                    self.method = text(field)
+                    self.method = value
                 elif number == 1:
-                    self.scheme = text(field)
+                    self.scheme = value
                 elif number == 2:
-                    self.path = text(field)
+                    self.path = value
                 else:
-                    self.authority = text(field)
+                    self.authority = value
                 continue
             is_regular = True
             if name == b"content-type":
-                self.content_type = text(field)
+                self.content_type = value
             elif name == b"te":
-                if text(field) != b"trailers":
+                if value != b"trailers":
                     raise MalformedError("te other than trailers")
             elif name == b"grpc-timeout":
-                self.timeout_s = parse_timeout(text(field))
+                self.timeout_s = parse_timeout(value)
             elif name == b"grpc-encoding":
-                self.encoding = text(field)
+                self.encoding = value
             elif name == b"content-length":
-                self.content_length = _content_length(text(field))
-            elif name in _FORBIDDEN or not name or not _UPPER.isdisjoint(name):
+                length = _content_length(value)
+                if self.content_length not in (-1, length):
+                    raise MalformedError("two lengths")
+                self.content_length = length
+            elif name in _FORBIDDEN:
                 raise MalformedError(f"header {name!r}")
         if seen & 0b111 != 0b111 or not self.path:
             raise MalformedError("a pseudo-header is missing")
 
     def metadata(self) -> list[tuple[bytes, bytes]]:
         """All headers, pseudo-headers left out, in order."""
-        text = self._decoder.text
-        return [(field.name, text(field)) for field in self.fields if field.name[:1] != b":"]
+        return [(field.name, field.value) for field in self.fields if field.name[:1] != b":"]
 
     def get(self, name: bytes) -> bytes | None:
         """The first header of that name."""
         for field in self.fields:
             if field.name == name:
-                return self._decoder.text(field)
+                return field.value
         return None
 
 
-def parse_timeout(text: bytes) -> float | None:
-    """A grpc-timeout in seconds; None if it is not one, which is then ignored as grpc-go does not.
+def parse_timeout(text: bytes) -> float:
+    """A grpc-timeout in seconds.
 
     Raises:
-        MalformedError
+        MalformedError: it is none. grpc-go does not serve such a call either.
     """
     unit = _TIMEOUT_UNITS_S.get(text[-1]) if text else None
     digits = text[:-1]
     if unit is None or not digits.isdigit() or len(digits) > _TIMEOUT_DIGITS_MAX:
         raise MalformedError(f"grpc-timeout {text!r}")
     return int(digits) * unit
+
+
+def check_trailers(fields: list[Field]) -> None:
+    """RFC 9113 section 8.1: no pseudo-headers, and nothing that no message may have.
+
+    Raises:
+        MalformedError
+    """
+    for name, _, is_valid in fields:
+        if not is_valid or name[:1] == b":" or name in _FORBIDDEN:
+            raise MalformedError(f"trailer {name!r}")
 
 
 def _content_length(text: bytes) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
+from google.protobuf.message import DecodeError
+
 from server import status
 from server.clock import Clock
 from server.status import Status, status_of
@@ -53,6 +55,8 @@ class Host:
     def status_of(self, error: Exception) -> Status:
         """What the client reads. What is no refusal is a bug, and is logged."""
         known = status_of(error)
+        if known is None and isinstance(error, DecodeError):
+            known = status.unreadable_message(str(error))
         if known is None:
             logger.error("a request failed by a bug of the server", exc_info=error)
             known = Status(status.Code.UNKNOWN, f"{type(error).__name__}: {error}")

@@ -1,11 +1,12 @@
-"""HPACK for a server that reads few of the headers it is sent.
+"""HPACK for a server.
 
-Decoding is lazy: a field keeps its value as it stood on the wire, Huffman-coded or not, until
-somebody asks. And it is cached: a block that only *refers* to the tables means the same until
-some other block changes the dynamic table, so the blocks of a client that repeats itself are
-looked up whole. What is decoded is checked against the `hpack` library on random blocks.
+What a block means is cached by its owner: `Decoder.version` tells whether a block that was
+decoded before still means the same. Strings are decoded once for clients that repeat themselves,
+and a field is looked at once, when it first comes: what the table holds is known to be well made
+or not. What is decoded is checked against the `hpack` library on random blocks.
 
-Nothing is indexed when encoding, so the peer's table settings never matter to us.
+Nothing is indexed when encoding, so the peer's table settings never matter to us, but for one:
+a peer that makes its table smaller has to be told once that we obey (`EMPTY_TABLE`).
 
 RFC 7541. An error here is a connection error: the two tables no longer agree.
 """
@@ -15,16 +16,20 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
-from hpack.exceptions import HPACKDecodingError
-from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
+
+from server.transport import huffman
 
 TABLE_BYTES_MAX: Final = 4096  # Our SETTINGS_HEADER_TABLE_SIZE: the protocol's default.
 FIELDS_MAX: Final = 256  # In a block. One octet can refer to 4 KiB, so octets alone bound nothing.
+EMPTY_TABLE: Final = b"\x20"  # Before a block: a table of no bytes (section 6.3).
 _INTEGER_MAX: Final = 1 << 28
 _ENTRY_OVERHEAD: Final = 32  # RFC 7541 section 4.1.
-_TEXTS_MAX: Final = 1024  # Decoded Huffman strings kept, of clients that repeat themselves.
+_TEXTS_MAX: Final = 1024  # Decoded Huffman strings kept, of clients that repeat themselves,
+_TEXT_BYTES_MAX: Final = 128  # if they are no longer than this.
 _STATIC_LENGTH: Final = 61
+_NAME_OCTETS: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+_NOT_IN_VALUES: Final = b"\0\r\n"
 
 
 class HpackError(Exception):
@@ -33,14 +38,27 @@ class HpackError(Exception):
 
 class Field(NamedTuple):
     name: bytes
-    raw: bytes  # As on the wire.
-    is_huffman: bool
+    value: bytes
+    is_valid: bool  # By the octets that may stand in it (RFC 9113 section 8.2.1).
 
 
 _STATIC: Final = (
     Field(b"", b"", False),
-    *(Field(name, value, False) for name, value in HeaderTable.STATIC_TABLE),
+    *(Field(name, value, True) for name, value in HeaderTable.STATIC_TABLE),
 )
+
+
+def is_valid(name: bytes, value: bytes) -> bool:
+    """May a message have this field? A colon may lead its name: what pseudo-headers are.
+
+    White space around a value is let pass: clients of gRPC send it, and it cannot end a line.
+    """
+    bare = name[1:] if name[:1] == b":" else name
+    return (
+        bool(bare)
+        and not bare.translate(None, _NAME_OCTETS)
+        and len(value.translate(None, _NOT_IN_VALUES)) == len(value)
+    )
 
 
 class Decoder:
@@ -54,14 +72,6 @@ class Decoder:
         self._limit = TABLE_BYTES_MAX
         self._texts: dict[bytes, bytes] = {}
         self.version = 0  # Grows with every change of the dynamic table.
-
-    def text(self, field: Field) -> bytes:
-        """A field's value.
-
-        Raises:
-            HpackError: it is no valid Huffman string.
-        """
-        return self._huffman(field.raw) if field.is_huffman else field.raw
 
     def decode(self, block: bytes) -> list[Field]:
         """The fields of a header block, in order.
@@ -97,10 +107,9 @@ class Decoder:
                 if index:
                     name = self._entry(index).name
                 else:
-                    raw, is_huffman, at = _string(block, at)
-                    name = self._huffman(raw) if is_huffman else raw
-                raw, is_huffman, at = _string(block, at)
-                field = Field(name, raw, is_huffman)
+                    name, at = self._string(block, at)
+                value, at = self._string(block, at)
+                field = Field(name, value, is_valid(name, value))
                 fields.append(field)
                 if is_indexed:
                     self._insert(field)
@@ -121,7 +130,7 @@ class Decoder:
 
     def _insert(self, field: Field) -> None:
         self.version += 1
-        size = len(field.name) + len(self.text(field)) + _ENTRY_OVERHEAD
+        size = len(field.name) + len(field.value) + _ENTRY_OVERHEAD
         self._dynamic.appendleft((field, size))
         self._size += size
         if self._size > self._limit:
@@ -136,16 +145,32 @@ class Decoder:
         while self._size > self._limit:
             self._size -= self._dynamic.pop()[1]
 
+    def _string(self, block: bytes, at: int) -> tuple[bytes, int]:
+        """A string literal: (what it stands for, position behind it)."""
+        if at >= len(block):
+            raise HpackError("a block that ends before a string")
+        first = block[at]
+        at += 1
+        length = first & 0x7F
+        if length == 0x7F:
+            length, at = _continued(block, at, length)
+        end = at + length
+        if end > len(block):
+            raise HpackError("a block that ends within a string")
+        raw = block[at:end]
+        return self._huffman(raw) if first & 0x80 else raw, end
+
     def _huffman(self, raw: bytes) -> bytes:
         text = self._texts.get(raw)
         if text is None:
             try:
-                text = bytes(decode_huffman(raw))
-            except HPACKDecodingError as error:
-                raise HpackError("no Huffman string") from error
-            if len(self._texts) >= _TEXTS_MAX:
-                self._texts.clear()
-            self._texts[raw] = text
+                text = huffman.decoded(raw)
+            except huffman.HuffmanError as error:
+                raise HpackError(str(error)) from error
+            if len(raw) <= _TEXT_BYTES_MAX:
+                if len(self._texts) >= _TEXTS_MAX:
+                    self._texts.clear()
+                self._texts[raw] = text
         return text
 
 
@@ -164,22 +189,6 @@ def _continued(block: bytes, at: int, number: int) -> tuple[int, int]:
             shift += 7
     except IndexError:
         raise HpackError("a block that ends within an integer") from None
-
-
-def _string(block: bytes, at: int) -> tuple[bytes, bool, int]:
-    """A string literal: (octets, are they Huffman-coded, position behind them)."""
-    try:
-        first = block[at]
-    except IndexError:
-        raise HpackError("a block that ends before a string") from None
-    at += 1
-    length = first & 0x7F
-    if length == 0x7F:
-        length, at = _continued(block, at, length)
-    end = at + length
-    if end > len(block):
-        raise HpackError("a block that ends within a string")
-    return block[at:end], first >= 0x80, end
 
 
 def encode(fields: tuple[tuple[bytes, bytes], ...]) -> bytes:

@@ -18,11 +18,14 @@ from server.transport.faults import (
 )
 from server.transport.frames import (
     ACK,
+    END_HEADERS,
     FRAME_BYTES_LIMIT,
     FRAME_BYTES_MAX,
+    HEADERS,
     PING,
     PRIORITY_BYTES,
     SETTING_ENABLE_PUSH,
+    SETTING_HEADER_TABLE_SIZE,
     SETTING_INITIAL_WINDOW_SIZE,
     SETTING_MAX_CONCURRENT_STREAMS,
     SETTING_MAX_FRAME_SIZE,
@@ -37,18 +40,23 @@ from server.transport.frames import (
     settings,
     window_update,
 )
+from server.transport.hpack import EMPTY_TABLE, TABLE_BYTES_MAX
 
 BLOCK_BYTES_MAX: Final = 64 << 10  # Of a header block, as it is on the wire.
 STREAM_WINDOW_BYTES: Final = 1 << 20  # What a client may send on a stream before it is read.
 CONNECTION_WINDOW_BYTES: Final = 16 << 20  # And on the connection at once.
 NUISANCES_MAX: Final = 10_000  # Between two refills. A client that pings every 10 ms makes 100.
 CLOSED_MAX: Final = 256  # Ids of streams closed lately: frames for them may be on their way.
+BACKLOG_BYTES_MAX: Final = 256 << 20  # Answers not taken; above it new requests are refused.
+HELD_BYTES_MAX: Final = 256 << 20  # Of bodies not yet whole, or not yet read by their service.
+STREAMS_A_NUISANCE: Final = 64  # That a change of their window touches: counted as one frame.
 
 
 class Stream(Protocol):
     """One request, as the connection sees it."""
 
     window: int  # Bytes of DATA that the client lets us send on it; the connection raises it.
+    allowance: int  # Bytes of DATA that the client may still send; the connection lowers it.
     is_remote_closed: bool  # Nothing more comes from the client; the connection sets it.
 
     def opened(self) -> None:
@@ -75,8 +83,12 @@ class Peer:
         self._streams_max = streams_max
         self._on_output = on_output
         self._streams: dict[int, Stream] = {}
-        self._closed: OrderedDict[int, None] = OrderedDict()
-        self._last_id = 0
+        # Closed lately: did we reset it? Then the client may not know yet, and is not blamed.
+        self._closed: OrderedDict[int, bool] = OrderedDict()
+        self._blocked: OrderedDict[int, None] = OrderedDict()  # Wait for `window`, oldest first.
+        self._bodies: dict[int, int] = {}  # What is still to come, where the length was told.
+        self._last_id = 0  # The last stream that was begun here,
+        self._seen_id = 0  # and the last that the client has opened: GOAWAY comes in between.
         self._configured = False  # The client's first SETTINGS frame has been read.
         self._out: list[bytes] = [
             settings(
@@ -87,10 +99,16 @@ class Peer:
             window_update(0, CONNECTION_WINDOW_BYTES - WINDOW_DEFAULT),
         ]
         self.window = WINDOW_DEFAULT  # Bytes of DATA the client lets us send on all streams.
+        self._window_most = WINDOW_DEFAULT  # The largest `window` ever: growth beyond is counted.
+        self._out_bytes = 0
+        self.backlog_bytes = 0  # Of unary answers that wait for a window.
+        self.held_bytes = 0  # Of bodies that came, as `HELD_BYTES_MAX` counts them.
+        self.must_shrink = False  # Our next header block is to say that the table is empty.
         self.frame_bytes = FRAME_BYTES_MAX  # Of one frame's payload, as the client allows.
         self._stream_window = WINDOW_DEFAULT  # Of each new stream, as the client has set it.
         self._nuisances = 0
         self.is_draining = False  # GOAWAY was sent: no new streams.
+        self.peer_cn: str | None = None  # Of the client's certificate, if TLS has verified one.
         self.is_dead = False  # Nothing more is read; the socket closes once all is sent.
 
     def __len__(self) -> int:
@@ -102,24 +120,47 @@ class Peer:
     def send(self, data: bytes) -> None:
         """Queue whole frames. A stream takes what it sends as DATA off both windows itself."""
         self._out.append(data)
+        self._out_bytes += len(data)
         self._on_output()
+
+    def send_block(self, flags: int, stream_id: int, block: bytes) -> None:
+        """Queue a header block, whole."""
+        if self.must_shrink:
+            self.must_shrink = False
+            block = EMPTY_TABLE + block
+        self.send(frame(HEADERS, flags | END_HEADERS, stream_id, block))
 
     def take(self) -> bytes:
         """What is to be written to the socket now."""
         out, self._out = self._out, []
+        self._out_bytes = 0
         return b"".join(out)
 
     def end(self, stream_id: int) -> None:
         """Both sides have said their last: forget the stream."""
-        if self._streams.pop(stream_id, None) is not None:
-            self._remember(stream_id)
-            if self.is_draining:
-                self._die_if_done()
+        self._end(stream_id, was_reset=False)
 
     def reset(self, stream_id: int, code: ErrorCode) -> None:
         """End one stream from our side; its `lost` is not called."""
         self.send(rst_stream(stream_id, code))
-        self.end(stream_id)
+        self._end(stream_id, was_reset=True)
+
+    def _end(self, stream_id: int, *, was_reset: bool) -> None:
+        self._streams.pop(stream_id, None)
+        if self._blocked:
+            self._blocked.pop(stream_id, None)
+        if self._bodies:
+            self._bodies.pop(stream_id, None)
+        closed = self._closed
+        closed[stream_id] = was_reset
+        if len(closed) > CLOSED_MAX:
+            closed.popitem(last=False)
+        if self.is_draining:
+            self._die_if_done()
+
+    def wait_for_window(self, stream_id: int) -> None:
+        """Call the stream's `writable` once the connection's window has room again."""
+        self._blocked[stream_id] = None
 
     def grant(self, stream_id: int, size: int) -> None:
         """Let the client send `size` more bytes on a stream, for those that were used up."""
@@ -139,6 +180,7 @@ class Peer:
     def lost(self) -> None:
         """The socket is gone, or is about to be closed: every stream hears it."""
         self.is_dead = True
+        self._blocked.clear()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.lost(ErrorCode.CANCEL)
@@ -161,8 +203,14 @@ class Peer:
             self.window += increment
             if self.window > WINDOW_MAX:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window too large")
-            for each in list(self._streams.values()):
-                each.writable()
+            if self.window > self._window_most:
+                self._window_most = self.window
+                self._nuisance()
+            # Only those that wait for this very window, however many streams there are.
+            while self._blocked and self.window > 0:
+                waiting = self._streams.get(self._blocked.popitem(last=False)[0])
+                if waiting is not None:
+                    waiting.writable()
             return
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -174,6 +222,8 @@ class Peer:
         stream.window += increment
         if stream.window > WINDOW_MAX:
             raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR)
+        if stream.window > self._stream_window:
+            self._nuisance()  # More than it began with: an update that nothing we sent has paid.
         stream.writable()
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -185,23 +235,34 @@ class Peer:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
         self._configured = True
         self._nuisance()
+        stream_window = self._stream_window
         for at in range(0, len(payload), 6):
             name = int.from_bytes(payload[at : at + 2], "big")
             value = int.from_bytes(payload[at + 2 : at + 6], "big")
             if name == SETTING_INITIAL_WINDOW_SIZE:
-                self._set_stream_window(value)
+                if value > WINDOW_MAX:
+                    raise ConnectionFault(
+                        ErrorCode.FLOW_CONTROL_ERROR, "an initial window too large"
+                    )
+                stream_window = value
+            elif name == SETTING_HEADER_TABLE_SIZE:
+                # RFC 7541 section 4.2. Once told, our table is empty for good.
+                if value < TABLE_BYTES_MAX:
+                    self.must_shrink = True
             elif name == SETTING_MAX_FRAME_SIZE:
                 if not FRAME_BYTES_MAX <= value <= FRAME_BYTES_LIMIT:
                     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame size out of range")
                 self.frame_bytes = value
             elif name == SETTING_ENABLE_PUSH and value > 1:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+        # Once a frame, however often the frame says it: each change visits every stream.
+        if stream_window != self._stream_window:
+            self._set_stream_window(stream_window)
         self.send(frame(SETTINGS, ACK, 0))
 
     def _set_stream_window(self, size: int) -> None:
         """Applies to the streams there are, too; a window may thereby become negative."""
-        if size > WINDOW_MAX:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "an initial window too large")
+        self._nuisances += len(self._streams) // STREAMS_A_NUISANCE
         change = size - self._stream_window
         self._stream_window = size
         for stream in list(self._streams.values()):
@@ -232,14 +293,8 @@ class Peer:
 
     def _check_used(self, stream_id: int) -> None:
         """A frame came for no open stream. Was there ever one of that id?"""
-        if stream_id == 0 or stream_id & 1 == 0 or stream_id > self._last_id:
+        if stream_id == 0 or stream_id & 1 == 0 or stream_id > self._seen_id:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on a stream never opened")
-
-    def _remember(self, stream_id: int) -> None:
-        closed = self._closed
-        closed[stream_id] = None
-        if len(closed) > CLOSED_MAX:
-            closed.popitem(last=False)
 
     def _nuisance(self) -> None:
         self._nuisances += 1

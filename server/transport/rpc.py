@@ -1,7 +1,7 @@
 """What every gRPC call on a connection shares: the windows, what waits to be sent, the end.
 
 Bounds: a message by the receive limit; what a client sends ahead by the stream's window, which is
-given back as messages are taken.
+given back as messages are taken; what a connection's calls hold together by `HELD_BYTES_MAX`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from server.status import RpcError
 from server.transport.connection import Connection
 from server.transport.frames import (
     DATA,
-    END_HEADERS,
     END_STREAM,
-    HEADERS,
     ErrorCode,
     frame,
 )
 from server.transport.head import Head
 from server.transport.host import Host
-from server.transport.peer import STREAM_WINDOW_BYTES
+from server.transport.peer import HELD_BYTES_MAX, STREAM_WINDOW_BYTES
 from server.transport.wire import (
+    HELD_TOO_MUCH,
     PREFIX_BYTES,
     decompressed,
 )
@@ -35,15 +34,18 @@ class Rpc:
     """What the two kinds of call share: the windows, what waits to be sent, the end."""
 
     __slots__ = (
+        "allowance",
         "connection",
         "deadline",
         "head",
+        "held",
         "host",
         "id",
         "is_over",
         "is_remote_closed",
         "taken",
         "unsent",
+        "unsent_at",
         "unsent_bytes",
         "window",
     )
@@ -55,17 +57,40 @@ class Rpc:
         self.host = host
         self.deadline = 0.0  # Meaningful while it stands in the host's list.
         self.window = 0
+        self.allowance = STREAM_WINDOW_BYTES
+        self.held = 0  # Bytes of the body that are kept here.
         self.is_remote_closed = False
         self.is_over = False  # Nothing more may be sent.
         self.taken = 0  # Bytes of the window used up and not given back.
         self.unsent: deque[bytes] | None = None  # Body that waits for a window, then the end.
+        self.unsent_at = 0  # Where what is left of the first piece begins.
         self.unsent_bytes = 0
+
+    @property
+    def peer_cn(self) -> str | None:
+        return self.connection.peer_cn
+
+    def _hold(self, size: int) -> None:
+        """`size` bytes of the body are kept until `_release`.
+
+        Raises:
+            RpcError: the connection's calls keep too much.
+        """
+        self.held += size
+        self.connection.held_bytes += size
+        if self.connection.held_bytes > HELD_BYTES_MAX:
+            raise RpcError(HELD_TOO_MUCH)
+
+    def _release(self, size: int) -> None:
+        self.held -= size
+        self.connection.held_bytes -= size
 
     def _take(self, size: int) -> None:
         """`size` bytes of the client's body have been used up."""
         self.taken += size
         if self.taken >= _GRANT_BYTES and not self.is_remote_closed and not self.is_over:
             self.connection.grant(self.id, self.taken)
+            self.allowance += self.taken
             self.taken = 0
 
     def _message(self, body: bytes | bytearray, at: int, size: int) -> bytes:
@@ -93,18 +118,24 @@ class Rpc:
         while unsent:
             room = min(self.window, connection.window, connection.frame_bytes)
             if room <= 0:
+                if connection.window <= 0:
+                    connection.wait_for_window(self.id)
                 return False
-            piece = unsent.popleft()
-            if len(piece) < room and unsent:
-                # Small messages share a frame.
-                parts, size = [piece], len(piece)
-                while unsent and size + len(unsent[0]) <= room:
-                    parts.append(unsent.popleft())
-                    size += len(parts[-1])
-                piece = b"".join(parts)
-            elif len(piece) > room:
-                unsent.appendleft(piece[room:])
-                piece = piece[:room]
+            piece, at = unsent[0], self.unsent_at
+            if len(piece) - at > room:
+                self.unsent_at = at + room  # What is left is not copied: it may be large.
+                piece = piece[at : at + room]
+            else:
+                unsent.popleft()
+                if at:
+                    piece, self.unsent_at = piece[at:], 0
+                if unsent and len(piece) + len(unsent[0]) <= room:
+                    # Small messages share a frame.
+                    parts, size = [piece], len(piece)
+                    while unsent and size + len(unsent[0]) <= room:
+                        parts.append(unsent.popleft())
+                        size += len(parts[-1])
+                    piece = b"".join(parts)
             size = len(piece)
             self.window -= size
             connection.window -= size
@@ -115,7 +146,7 @@ class Rpc:
     def _close(self, last: bytes) -> None:
         """Send the trailers, and forget the stream."""
         self.is_over = True
-        self.connection.send(frame(HEADERS, END_HEADERS | END_STREAM, self.id, last))
+        self.connection.send_block(END_STREAM, self.id, last)
         self._forget()
 
     def _forget(self) -> None:

@@ -16,18 +16,16 @@ from server import status
 from server.status import Code, RpcError, Status
 from server.transport.connection import Connection
 from server.transport.dispatch import StreamMethod
-from server.transport.frames import (
-    END_HEADERS,
-    HEADERS,
-    frame,
-)
+from server.transport.frames import END_STREAM, ErrorCode
 from server.transport.head import Head
-from server.transport.host import Host
+from server.transport.host import UNTAKEN_S, Host
 from server.transport.rpc import Rpc
 from server.transport.wire import (
     OK_TRAILERS,
     PREFIX_BYTES,
     RESPONSE_HEADERS,
+    TRUNCATED,
+    decompressed,
     prefixed,
     trailers,
     trailers_only,
@@ -46,9 +44,11 @@ class StreamingCall(Rpc):
         "_drained",
         "_is_begun",
         "_is_dirty",
+        "_is_finishing",
         "_is_running",
         "_messages",
         "_method",
+        "_owed",
         "_refusal",
         "_stopped",
         "on_dirty",
@@ -72,12 +72,15 @@ class StreamingCall(Rpc):
         self.task: asyncio.Task[None] | None = None
         self.unsent = deque()
         self._body = bytearray()
-        self._messages: deque[tuple[bytes, int]] = deque()  # With the window each has used up.
+        # Each with its prefix's first octet. What is compressed stays so until it is its turn.
+        self._messages: deque[tuple[int, bytes]] = deque()
+        self._owed = 0  # Of the window: given back when the service has read all there is.
         self._refusal: Exception | None = None  # Of the message behind those.
         self._arrived: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._is_begun = False
         self._is_dirty = False
+        self._is_finishing = False  # What is left to be sent waits for a window, then it ends.
         self._is_running = False  # A task cancelled before it runs would not even clean up.
 
     # --- the connection's side ---
@@ -102,6 +105,9 @@ class StreamingCall(Rpc):
         finally:
             del self.host.streams[self]
             self.host.done(self)
+            self._messages.clear()
+            self._body.clear()
+            self._release(self.held)
         if self.is_over:
             self._counts.failed[Code.CANCELLED] += 1
             return
@@ -120,31 +126,37 @@ class StreamingCall(Rpc):
                 self.task.cancel()
 
     def expire(self) -> None:
+        if self._is_finishing:
+            if not self.is_over:
+                self.connection.reset(self.id, ErrorCode.CANCEL)
+                self.lost(ErrorCode.CANCEL)
+            return
         self.stop(RpcError(status.DEADLINE_EXCEEDED))
 
     def received(self, data: bytes, size: int, *, is_last: bool) -> None:
-        if self.is_over or self._refusal is not None:
+        if self.is_over or self._is_finishing or self._refusal is not None:
             return
-        padding = size - len(data)
         body = self._body
-        if body:
-            body += data
-            view: bytes | bytearray = body
-        else:
-            view = data
-        at, end = 0, len(view)
+        body += data
+        at, end = 0, len(body)
         try:
+            self._hold(len(data))
             while end - at >= PREFIX_BYTES:
-                length = self._size_at(view, at)
-                if end - at - PREFIX_BYTES < length:
+                length = self._size_at(body, at)
+                stop = at + PREFIX_BYTES + length
+                if stop > end:
                     break
-                self._messages.append((self._message(view, at, length), length + PREFIX_BYTES))
-                at += length + PREFIX_BYTES
+                self._messages.append((body[at], bytes(body[at + PREFIX_BYTES : stop])))
+                at = stop
         except RpcError as error:
             self._refusal = error
-        self._body = bytearray(view[at:])
-        if padding:
-            self._take(padding)
+        if at:  # A message that comes in many pieces is not copied with each.
+            del body[:at]
+        if is_last and body and self._refusal is None:
+            self._refusal = RpcError(TRUNCATED)
+        self._owed += size
+        if not self._messages:
+            self._settle()
         if self._arrived is not None and (self._messages or is_last or self._refusal):
             arrived, self._arrived = self._arrived, None
             if not arrived.done():
@@ -157,6 +169,7 @@ class StreamingCall(Rpc):
 
     def lost(self, code: int) -> None:  # noqa: ARG002  # the task learns that it is cancelled
         self.is_over = True
+        self.host.done(self)
         if self.task is not None and self._is_running:
             self.task.cancel()
 
@@ -183,11 +196,20 @@ class StreamingCall(Rpc):
                 return None
             self._arrived = asyncio.get_running_loop().create_future()
             await self._arrived
-        message, size = self._messages.popleft()
+        is_compressed, message = self._messages.popleft()
+        if not self._messages:
+            self._settle()
+        if is_compressed:
+            message = decompressed(message, self.head.encoding, self.host.limit_bytes)
         self._counts.messages_received += 1
         self._counts.received_bytes += len(message)
-        self._take(size)
         return message
+
+    def _settle(self) -> None:
+        """The service has read every whole message: the client may send as much again."""
+        self._release(self.held - len(self._body))
+        owed, self._owed = self._owed, 0
+        self._take(owed)
 
     async def send(self, message: bytes) -> None:
         self._begin()
@@ -206,19 +228,22 @@ class StreamingCall(Rpc):
     def _begin(self) -> None:
         if not self._is_begun:
             self._is_begun = True
-            self.connection.send(frame(HEADERS, END_HEADERS, self.id, RESPONSE_HEADERS))
+            self.connection.send_block(0, self.id, RESPONSE_HEADERS)
 
     async def _finish(self, refusal: Status | None) -> None:
         """The service has returned, or raised: send the rest and the status."""
         if not self._is_begun and refusal is not None:
             self.is_over = True
-            self.connection.send(trailers_only(self.id, refusal))
+            self.connection.send_block(END_STREAM, self.id, trailers_only(refusal))
             self._forget()
             return
         self._begin()
+        self._is_finishing = True
+        self.host.wait(self, UNTAKEN_S)
         while not self._send_body():
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
             if self.is_over:
                 return
+        self.host.done(self)
         self._close(OK_TRAILERS if refusal is None else trailers(refusal))

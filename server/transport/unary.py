@@ -20,7 +20,6 @@ from server.transport.frames import (
     END_STREAM,
     HEADERS,
     ErrorCode,
-    frame,
     header,
 )
 from server.transport.head import Head
@@ -56,7 +55,9 @@ class UnaryCall(Rpc):
         self.body: bytearray | None = None
         self.is_waiting = False  # Its service has the message and has not answered.
 
-    def opened(self) -> None: ...
+    def opened(self) -> None:
+        if self.head.timeout_s is not None:
+            self.host.wait(self, self.head.timeout_s)
 
     def received(self, data: bytes, size: int, *, is_last: bool) -> None:
         if self.is_over:
@@ -67,7 +68,7 @@ class UnaryCall(Rpc):
                 if not is_last:
                     return
                 body: bytes | bytearray = self.body or b""
-                self.body = None
+                self._drop_body()
             else:
                 body = data
             length = self._only_size(body)
@@ -83,8 +84,6 @@ class UnaryCall(Rpc):
         else:
             if reply is not None:
                 self.reply(reply)
-            elif not self.is_over and self.head.timeout_s is not None:
-                self.host.wait(self, self.head.timeout_s)
 
     def _only_size(self, body: bytes | bytearray) -> int:
         """The size of the one message that `body` is.
@@ -106,13 +105,23 @@ class UnaryCall(Rpc):
             self._size_at(self.body, 0)
         if len(self.body) > self.host.limit_bytes + PREFIX_BYTES:
             raise RpcError(status.NO_MESSAGE)
+        self._hold(len(data))
         self._take(size)
+
+    def _drop_body(self) -> None:
+        self.body = None
+        self._release(self.held)
+
+    def _drop_unsent(self) -> None:
+        if self.unsent is not None:
+            self.unsent = None
+            self.connection.backlog_bytes -= self.unsent_bytes
 
     def _answered(self) -> None:
         if self.is_waiting:
             self.is_waiting = False
             self.host.active -= 1
-            self.host.done(self)
+        self.host.done(self)
 
     def reply(self, message: bytes) -> None:
         self._answered()
@@ -123,7 +132,12 @@ class UnaryCall(Rpc):
         size = len(message) + PREFIX_BYTES
         counts.ok += 1
         counts.sent_bytes += size - PREFIX_BYTES
-        if size <= connection.frame_bytes and size <= connection.window and size <= self.window:
+        if (
+            size <= connection.frame_bytes
+            and size <= connection.window
+            and size <= self.window
+            and not connection.must_shrink
+        ):
             connection.window -= size
             stream = self.id.to_bytes(4, "big")
             self.is_over = True
@@ -144,9 +158,10 @@ class UnaryCall(Rpc):
             )
             self._forget()
             return
-        connection.send(frame(HEADERS, END_HEADERS, self.id, RESPONSE_HEADERS))
+        connection.send_block(0, self.id, RESPONSE_HEADERS)
         self.unsent = deque((prefixed(message),))
         self.unsent_bytes = size
+        connection.backlog_bytes += size
         self.host.wait(self, UNTAKEN_S)
         self.writable()
 
@@ -158,27 +173,36 @@ class UnaryCall(Rpc):
             refusal = self.host.status_of(error)
             if is_counted:
                 self.method.counts.failed[refusal.code] += 1
-            self.connection.send(trailers_only(self.id, refusal))
+            self.connection.send_block(END_STREAM, self.id, trailers_only(refusal))
+            self._drop_body()
             self._forget()
 
     def writable(self) -> None:
-        if self.unsent is not None and not self.is_over and self._send_body():
+        if self.unsent is None or self.is_over:
+            return
+        before = self.unsent_bytes
+        is_sent = self._send_body()
+        self.connection.backlog_bytes -= before - self.unsent_bytes
+        if is_sent:
             self.host.done(self)
             self._close(OK_TRAILERS)
+        elif self.unsent_bytes != before:
+            self.host.wait(self, UNTAKEN_S)  # The client takes it, if slowly.
 
     def expire(self) -> None:
         if self.unsent is None:
             self.fail(RpcError(status.DEADLINE_EXCEEDED))
         elif not self.is_over:
             self.is_over = True
-            self.unsent = None
+            self._drop_unsent()
             self.connection.reset(self.id, ErrorCode.CANCEL)
 
     def lost(self, code: int) -> None:  # noqa: ARG002  # why is of no interest: nobody listens
         if self.is_waiting and not self.is_over:
             self.method.counts.failed[Code.CANCELLED] += 1
         self.is_over = True
-        self.unsent = self.body = None
+        self._drop_unsent()
+        self._drop_body()
         self.host.done(self)
 
 

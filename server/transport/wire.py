@@ -11,7 +11,6 @@ from typing import Final
 
 from server import status
 from server.status import Code, RpcError, Status
-from server.transport.frames import END_HEADERS, END_STREAM, HEADERS, frame
 from server.transport.hpack import encode
 
 PREFIX_BYTES: Final = 5  # Of a message: is it compressed, and its length.
@@ -19,6 +18,10 @@ _CONTENT_TYPE: Final = (b"content-type", b"application/grpc")
 _HTTP_OK: Final = b"\x88"  # :status 200, by its index in the static table.
 RESPONSE_HEADERS: Final = _HTTP_OK + encode((_CONTENT_TYPE,))
 OK_TRAILERS: Final = encode(((b"grpc-status", b"0"),))
+HELD_TOO_MUCH: Final = Status(
+    Code.RESOURCE_EXHAUSTED, "grpc: too many unfinished messages on the connection"
+)
+TRUNCATED: Final = Status(Code.INTERNAL, "grpc: the request ended within a message")
 _PRINTABLE: Final = frozenset(range(0x20, 0x7F)) - {0x25}
 _GZIP_WINDOW: Final = 31  # zlib's code for a gzip header and the largest window.
 
@@ -46,9 +49,9 @@ def trailers(refusal: Status) -> bytes:
     )
 
 
-def trailers_only(stream_id: int, refusal: Status) -> bytes:
-    """The whole answer to a call that failed before it said anything."""
-    return frame(HEADERS, END_HEADERS | END_STREAM, stream_id, RESPONSE_HEADERS + trailers(refusal))
+def trailers_only(refusal: Status) -> bytes:
+    """The one header block of a call that failed before it said anything."""
+    return RESPONSE_HEADERS + trailers(refusal)
 
 
 def decompressed(message: bytes, encoding: bytes, limit: int) -> bytes:
@@ -73,4 +76,7 @@ def decompressed(message: bytes, encoding: bytes, limit: int) -> bytes:
         raise RpcError(Status(Code.INTERNAL, text)) from error
     if len(plain) > limit:
         raise RpcError(status.message_too_large(len(plain), limit))
+    if not inflater.eof or inflater.unused_data:
+        text = "grpc: failed to decompress the received message: unexpected EOF"
+        raise RpcError(Status(Code.INTERNAL, text))
     return plain
