@@ -1,0 +1,91 @@
+"""The names, types and labels are API: dashboards and alerts are written against them."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Final
+
+from etcdpb import rpc_pb2
+from server.metrics.text import number
+from tests.server.metrics import scrape
+from tests.support.serving import Running, served
+
+GOLDEN: Final = Path(__file__).with_name("metric_names.txt")
+
+# What etcd's contrib/mixin asks for in its alerts and its Grafana dashboard. The series between
+# peers (etcd_network_peer_*) are not there on an etcd of one member either.
+MIXIN: Final = {
+    "etcd_disk_backend_commit_duration_seconds",
+    "etcd_disk_wal_fsync_duration_seconds",
+    "etcd_mvcc_db_total_size_in_bytes",
+    "etcd_mvcc_db_total_size_in_use_in_bytes",
+    "etcd_network_client_grpc_received_bytes_total",
+    "etcd_network_client_grpc_sent_bytes_total",
+    "etcd_server_has_leader",
+    "etcd_server_leader_changes_seen_total",
+    "etcd_server_proposals_applied_total",
+    "etcd_server_proposals_committed_total",
+    "etcd_server_proposals_failed_total",
+    "etcd_server_proposals_pending",
+    "etcd_server_quota_backend_bytes",
+    "grpc_server_handled_total",
+    "grpc_server_msg_received_total",
+    "grpc_server_msg_sent_total",
+    "grpc_server_started_total",
+    "process_resident_memory_bytes",
+}
+CODES: Final = (  # noqa: SIM905  # a list would be seventeen lines
+    "OK Canceled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied"
+    " ResourceExhausted FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable"
+    " DataLoss Unauthenticated"
+).split()
+
+
+@served()
+async def test_names_and_types_are_these_and_no_others(server: Running) -> None:
+    """Each line that names an etcd_, grpc_server_, process_ or os_ metric stands in etcd's page."""
+    types = scrape(server.core.metrics).types
+    assert [f"{name} {kind}" for name, kind in types.items()] == GOLDEN.read_text().splitlines()
+
+
+def test_what_alerts_and_dashboards_ask_for_is_there() -> None:
+    assert {line.split()[0] for line in GOLDEN.read_text().splitlines()} >= MIXIN
+
+
+@served()
+async def test_every_code_of_every_method_is_there_before_the_first_call(server: Running) -> None:
+    handled = {
+        series: value
+        for series, value in scrape(server.core.metrics).values.items()
+        if series.startswith("grpc_server_handled_total")
+    }
+    methods = [
+        method
+        for service in ("KV", "Watch", "Lease", "Cluster", "Maintenance", "Auth")
+        for method in rpc_pb2.DESCRIPTOR.services_by_name[service].methods
+    ]
+    kinds = {
+        (False, False): "unary",
+        (False, True): "server_stream",
+        (True, True): "bidi_stream",
+    }
+    assert handled == {
+        f'grpc_server_handled_total{{grpc_code="{code}",grpc_method="{method.name}",'
+        f'grpc_service="{method.containing_service.full_name}",'
+        f'grpc_type="{kinds[method.client_streaming, method.server_streaming]}"}}': 0
+        for code, method in itertools.product(CODES, methods)
+    }
+
+
+@served()
+async def test_buckets_are_etcds(server: Running) -> None:
+    values = scrape(server.core.metrics).values
+    for name, first, count in (
+        ("etcd_disk_wal_fsync_duration_seconds", 0.001, 14),
+        ("etcd_disk_backend_commit_duration_seconds", 0.001, 14),
+        ("etcd_debugging_lease_ttl_total", 1, 24),
+    ):
+        bounds = [*(number(first * 2**power) for power in range(count)), "+Inf"]
+        found = [series for series in values if series.startswith(f"{name}_bucket")]
+        assert found == [f'{name}_bucket{{le="{bound}"}}' for bound in bounds]
