@@ -26,15 +26,8 @@ _OLD: Final = "Of older versions"
 # Group, then flag, syntax and etcd's default.
 _WITHOUT_EFFECT: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
     _TLS: (
-        ("cert-file", STRING, ""),
-        ("key-file", STRING, ""),
         ("client-cert-file", STRING, ""),
         ("client-key-file", STRING, ""),
-        ("client-cert-auth", BOOL, "false"),
-        ("client-crl-file", STRING, ""),
-        ("client-cert-allowed-hostname", LIST, ""),
-        ("trusted-ca-file", STRING, ""),
-        ("auto-tls", BOOL, "false"),
         ("peer-cert-file", STRING, ""),
         ("peer-key-file", STRING, ""),
         ("peer-client-cert-file", STRING, ""),
@@ -46,10 +39,6 @@ _WITHOUT_EFFECT: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
         ("peer-cert-allowed-cn", LIST, ""),
         ("peer-cert-allowed-hostname", LIST, ""),
         ("peer-skip-client-san-verification", BOOL, "false"),
-        ("self-signed-cert-validity", UINT, "1"),
-        ("cipher-suites", LIST, ""),
-        ("tls-min-version", STRING, "TLS1.2"),
-        ("tls-max-version", STRING, ""),
     ),
     _AUTH: (
         ("auth-token", STRING, "simple"),
@@ -63,13 +52,9 @@ _WITHOUT_EFFECT: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
         ("compaction-sleep-interval", DURATION, "0s"),
     ),
     _HTTP: (
-        ("listen-client-http-urls", URLS, ""),
         ("listen-metrics-urls", URLS, ""),
         ("metrics", STRING, "basic"),
-        ("enable-grpc-gateway", BOOL, "true"),
         ("enable-pprof", BOOL, "false"),
-        ("cors", LIST, "*"),
-        ("host-whitelist", LIST, "*"),
         ("enable-distributed-tracing", BOOL, "false"),
         ("distributed-tracing-address", STRING, "localhost:4317"),
         ("distributed-tracing-service-name", STRING, "etcd"),

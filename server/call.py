@@ -21,8 +21,22 @@ class Call(Protocol):
     def fail(self, error: Exception) -> None: ...
 
 
+class PeerCall(Call, Protocol):
+    """A call that came from a client."""
+
+    @property
+    def peer_cn(self) -> str | None:
+        """The CN of the client's certificate, if one was required and verified; else None."""
+        ...
+
+
 class Stream(Protocol):
     """One call with messages in both directions, in order."""
+
+    @property
+    def peer_cn(self) -> str | None:
+        """As of a `PeerCall`."""
+        ...
 
     async def receive(self) -> bytes | None:
         """The next message, or None once the client has half-closed."""
@@ -36,5 +50,5 @@ class Stream(Protocol):
         ...
 
 
-Unary = Callable[[bytes, Call], bytes | None]
+Unary = Callable[[bytes, PeerCall], bytes | None]
 Streaming = Callable[[Stream], Awaitable[None]]

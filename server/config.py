@@ -12,13 +12,16 @@ the command line and the environment, and nothing else does.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from enum import Enum
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from server.security import Security
+from server.setting import ConfigError, Effect, Setting, StartError, option, variable_of
 from server.urls import URL, format_urls, parse_urls
 from server.values import BOOL, DURATION, INT, LIST, STRING, UINT, UINT32, URLS, Kind, choice
+
+__all__ = ("Config", "ConfigError", "Effect", "Setting", "StartError", "settings", "variable_of")
 
 LOG_LEVELS: Final = ("debug", "info", "warn", "error", "panic", "fatal")
 LOG_FORMATS: Final = ("json", "console")
@@ -32,55 +35,8 @@ PROGRESS_INTERVAL_MIN_S: Final = 0.1  # etcd's minWatchProgressInterval.
 _UNITS: Final = ("_s", "_ms")  # At the end of a field's name; not part of the flag's.
 
 
-class StartError(Exception):
-    """Why the server cannot start, told to the one who tried. The process ends with 1."""
-
-
-class ConfigError(StartError):
-    """A setting, or two of them together, that cannot be honoured."""
-
-
-class Effect(Enum):
-    YES = "has an effect"
-    NONE = "accepted without effect"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What the command line, the help and the documentation need to know of one flag."""
-
-    flag: str  # Without the dashes.
-    kind: Kind
-    default: str  # As it would be typed.
-    help: str  # One sentence; for a refused flag, the reason.
-    group: str
-    effect: Effect
-    field: str = ""  # Of `Config`; empty for a flag without effect.
-    aliases: tuple[str, ...] = ()  # Flags that mean the same; the one above wins over them.
-
-
-def variable_of(flag: str) -> str:
-    """The environment variable that sets a flag (pkg/flags/flag.go)."""
-    return "ETCD_" + flag.upper().replace("-", "_")
-
-
-def option(
-    default: Any,
-    kind: Kind,
-    group: str,
-    help: str,
-    *,
-    shown: str | None = None,
-    aliases: tuple[str, ...] = (),
-) -> Any:
-    """Declare a field of `Config`; `shown` replaces a default that depends on other settings."""
-    metadata = {"kind": kind, "group": group, "help": help, "shown": shown, "aliases": aliases}
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Security):
     """What one server was told to do.
 
     Raises:
@@ -95,13 +51,20 @@ class Config:
         parse_urls("http://localhost:2379"),
         URLS,
         "Member",
-        "URLs to serve clients on. Schemes: http and unix.",
+        "URLs to serve clients on. Schemes: http, https, unix and unixs.",
     )
     advertise_client_urls: tuple[URL, ...] = option(
         parse_urls("http://localhost:2379"),
         URLS,
         "Member",
         "URLs told to clients that ask for the members. Required with --listen-client-urls.",
+    )
+    listen_client_http_urls: tuple[URL, ...] = option(
+        (),
+        URLS,
+        "Member",
+        "URLs to serve HTTP on, and no gRPC; --listen-client-urls then serve gRPC only."
+        " By default those serve both, if --transport can.",
     )
     ephemeral: bool = option(
         False, BOOL, "Member", "Keep everything in memory and touch no disk. Not in etcd."
@@ -186,6 +149,17 @@ class Config:
         aliases=("experimental-watch-progress-notify-interval",),
     )
 
+    enable_grpc_gateway: bool = option(True, BOOL, "HTTP", "Serve the JSON gateway below /v3/.")
+    cors: tuple[str, ...] = option(
+        ("*",), LIST, "HTTP", "Origins whose pages browsers let read answers; * for any. A list."
+    )
+    host_whitelist: tuple[str, ...] = option(
+        ("*",),
+        LIST,
+        "HTTP",
+        "Hosts that HTTP requests without TLS may be made to; * for any. A list.",
+    )
+
     log_level: str = option(
         "info", STRING, "Logging", f"Least severe level that is logged: {', '.join(LOG_LEVELS)}."
     )
@@ -206,6 +180,7 @@ class Config:
             object.__setattr__(self, "data_dir", Path(f"{self.name}.etcd"))
         _check_bindable(self.listen_peer_urls)
         _check_bindable(self.listen_client_urls)
+        _check_bindable(self.listen_client_http_urls)
         _check_host(
             self.initial_advertise_peer_urls,
             '--initial-advertise-peer-urls "%s" must be "host:port"',
@@ -255,12 +230,23 @@ class Config:
         """Refuse what would otherwise be done less safely than it was asked for."""
         if not self.listen_client_urls:
             raise ConfigError("--listen-client-urls names no URL, so no client could be served")
-        for url in self.listen_client_urls:
-            if url.is_tls:
+        for url in self.listen_client_http_urls:
+            if any(url.is_same_address(other) for other in self.listen_client_urls):
                 raise ConfigError(
-                    f"--listen-client-urls {url}: TLS is not supported by this version;"
-                    " listen on http:// or unix://"
+                    "cannot bind both --listen-client-urls and --listen-client-http-urls"
+                    f" on the same url {url}"
                 )
+        self.check_security(self.served_urls, transport=self.transport, is_ephemeral=self.ephemeral)
+
+    @property
+    def served_urls(self) -> tuple[URL, ...]:
+        """All that clients are served on."""
+        return (*self.listen_client_urls, *self.listen_client_http_urls)
+
+    @property
+    def serves_http(self) -> bool:
+        """Whether there is a URL to reach the JSON gateway, /health and the like by."""
+        return bool(self.listen_client_http_urls) or self.transport != "grpcio"
 
     @property
     def lease_ttl_min(self) -> int:
@@ -294,9 +280,10 @@ class Config:
 
 
 def settings() -> tuple[Setting, ...]:
-    """The settings of `Config`, in the order in which they are declared."""
+    """The settings of `Config`, in the order in which they are declared; those of TLS last."""
     found = []
-    for declared in fields(Config):
+    inherited = {each.name for each in fields(Security)}
+    for declared in sorted(fields(Config), key=lambda each: each.name in inherited):
         if not declared.metadata:
             continue
         kind: Kind = declared.metadata["kind"]

@@ -23,7 +23,9 @@ from google.protobuf.message import DecodeError
 from server import status
 from server.call_counts import CallCounts
 from server.status import RpcError, Status, status_of
+from server.tls import ServerTLS
 from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES
+from server.transport.credentials import server_credentials
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
 from server.urls import URL
 
@@ -40,6 +42,7 @@ _LEFT_STANDING: Final[list[grpc.aio.Server]] = []
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _API_VERSION: Final = "client-api-version"
+_COMMON_NAME: Final = "x509_common_name"
 
 if TYPE_CHECKING:
     _Handler = grpc.RpcMethodHandler[bytes, bytes]
@@ -55,6 +58,7 @@ class GrpcioServer:
         keepalive_min_time_s: float,
         keepalive_interval_s: float,
         keepalive_timeout_s: float,
+        tls: ServerTLS | None = None,
     ) -> None:
         limit = max_request_bytes + OVERHEAD_BYTES
         options: list[tuple[str, Any]] = [
@@ -70,6 +74,7 @@ class GrpcioServer:
         ]
         if keepalive_interval_s > 0:
             options.append(("grpc.keepalive_time_ms", int(keepalive_interval_s * 1000)))
+        self._tls = tls
         self._handlers = _Handlers(methods, limit)
         self._server = grpc.aio.server(
             options=options,
@@ -82,7 +87,11 @@ class GrpcioServer:
 
     async def listen(self, url: URL) -> None:
         try:
-            self._server.add_insecure_port(_address_of(url))
+            if url.is_tls:
+                assert self._tls is not None, "the settings give a certificate"
+                self._server.add_secure_port(_address_of(url), server_credentials(self._tls))
+            else:
+                self._server.add_insecure_port(_address_of(url))
         except RuntimeError as error:  # grpc's only error.
             raise OSError(str(error)) from error
 
@@ -163,7 +172,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
                 counts.started += 1
                 counts.received_bytes += len(message)
                 is_counted = True
-                call = _UnaryCall()
+                call = _UnaryCall(context)
                 reply = handle(message, call)
                 if reply is None:
                     reply = await call.wait()
@@ -231,11 +240,16 @@ def _refuser(refusal: Status) -> _Handler:
 class _UnaryCall:
     """A call that waits in a future, made only when there is something to wait for."""
 
-    __slots__ = ("_answer", "_future")
+    __slots__ = ("_answer", "_context", "_future")
 
-    def __init__(self) -> None:
+    def __init__(self, context: Any) -> None:
+        self._context = context
         self._future: asyncio.Future[bytes] | None = None
         self._answer: bytes | Exception | None = None
+
+    @property
+    def peer_cn(self) -> str | None:
+        return _peer_cn(self._context)
 
     async def wait(self) -> bytes:
         if self._answer is None:
@@ -271,6 +285,10 @@ class _Stream:
         self._limit_bytes = limit_bytes
         self._counts = counts
 
+    @property
+    def peer_cn(self) -> str | None:
+        return _peer_cn(self._context)
+
     async def receive(self) -> bytes | None:
         async for message in self._requests:
             _check(message, self._limit_bytes, self._context)
@@ -296,6 +314,11 @@ def _check(message: bytes, limit_bytes: int, context: Any) -> None:
     for key, value in context.invocation_metadata() or ():
         if key == _API_VERSION and not _is_text(value):
             raise RpcError(status.INVALID_CLIENT_API_VERSION)
+
+
+def _peer_cn(context: Any) -> str | None:
+    names: list[bytes] = context.auth_context().get(_COMMON_NAME, [])
+    return names[-1].decode(errors="replace") if names else None
 
 
 def _is_text(value: str | bytes) -> bool:

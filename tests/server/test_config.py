@@ -117,13 +117,6 @@ def test_a_server_that_listens_nowhere_is_refused() -> None:
     assert "names no URL" in _refusal(listen_client_urls=())
 
 
-@pytest.mark.parametrize("url", ["https://127.0.0.1:1", "unixs:///a"])
-def test_tls_is_refused_rather_than_served_in_plain(url: str) -> None:
-    assert "TLS is not supported" in _refusal(
-        listen_client_urls=parse_urls(f"http://127.0.0.1:2,{url}")
-    )
-
-
 def test_a_log_level_or_format_nobody_knows_is_refused() -> None:
     assert _refusal(log_level="loud") == 'unrecognized level: "loud"'
     assert _refusal(log_format="xml") == ("unknown log format: xml, supported values json, console")

@@ -17,6 +17,7 @@ class Answer:
     """A unary call. Knows whether it was answered, and with what."""
 
     __slots__ = ("_on_done", "error", "message")
+    peer_cn: str | None = None
 
     def __init__(self, on_done: Callable[[Answer], None] | None = None) -> None:
         self.message: bytes | None = None
@@ -56,6 +57,8 @@ class Pipe:
 
     `now` stamps what arrives.
     """
+
+    peer_cn: str | None = None
 
     def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
         self.sent: list[bytes] = []  # By the server, in order.

@@ -1,0 +1,259 @@
+"""TLS for clients: which certificate is shown, who is let in, and what a handshake may cost.
+
+What is always true:
+  1. A handshake uses the certificate, key and authorities that are in the files when its
+     connection begins (etcd's GetCertificate does so for the first two). Files that cannot be used
+     change nothing: the last good ones stay in force.
+  2. Where a certificate is required of clients, none gets in without one that an authority
+     vouches for, that is not revoked, and that is for an allowed host if any are named.
+  3. Handshakes are bounded in time by `HANDSHAKE_TIMEOUT_S`, in number by `HANDSHAKES_MAX`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import weakref
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from server import peercert
+from server.clock import Clock
+from server.config import Config, StartError
+from server.log import fields
+from server.security import Security
+from server.selfsigned import ensure_pair
+from server.tls_files import ALPN, Files, Source, UnusableError, make_context
+from server.urls import URL
+
+logger = logging.getLogger(__name__)
+
+HANDSHAKE_TIMEOUT_S: Final = 10.0  # From the connection's begin; a slow one takes a second.
+HANDSHAKES_MAX: Final = 1024  # Under way at once; a full backlog of connections gets through.
+SHUTDOWN_TIMEOUT_S: Final = 5.0  # For the client's goodbye, once we have said ours.
+AUTO_DIRECTORY: Final = Path("fixtures") / "client"  # In the data directory; etcd's place.
+
+
+class ServerTLS:
+    """The TLS of one server, whatever it listens on."""
+
+    def __init__(
+        self,
+        security: Security,
+        files: Files,
+        clock: Clock,
+        *,
+        handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
+        handshakes_max: int = HANDSHAKES_MAX,
+    ) -> None:
+        """Raises UnusableError: the files are not what they should be."""
+        self.requires_client_cert = security.requires_client_cert
+        self._hosts = security.client_cert_allowed_hostname
+        self._revoked: peercert.RevocationList | None = None
+        if security.client_crl_file:
+            self._revoked = peercert.RevocationList(Path(security.client_crl_file))
+            self._check_revoked({})
+        self._clock = clock
+        self._handshake_timeout_s = handshake_timeout_s
+        self._handshakes_max = handshakes_max
+        self._handshakes: weakref.WeakKeyDictionary[_Handshake, float] = weakref.WeakKeyDictionary()
+        self._is_full = False
+        self._make = partial(make_context, security)
+        self._files = files
+        self.source = Source(files, self._make)
+
+    @property
+    def handshakes(self) -> int:
+        """How many are under way."""
+        return len(self._handshakes)
+
+    def listening(self, alpn: Sequence[str] = ALPN) -> dict[str, Any]:
+        """The arguments by which asyncio's `create_server` and its like listen with TLS.
+
+        Raises:
+            StartError: the files were changed a moment ago, and to nothing of use.
+        """
+        source = self.source
+        if alpn != ALPN:
+            try:
+                source = Source(self._files, partial(self._make, alpn=alpn))
+            except UnusableError as error:
+                raise StartError(f"TLS: {error}") from error
+        return {
+            "ssl": _AnewEachTime(self, source),
+            "ssl_handshake_timeout": self._handshake_timeout_s,
+            "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT_S,
+        }
+
+    def admit(self, certificate: peercert.Certificate) -> str | None:
+        """The CN of the client's certificate, if it has to have one.
+
+        Raises:
+            ssl.SSLError: the certificate is genuine, but not one to let in.
+        """
+        if not self.requires_client_cert:
+            return None
+        try:
+            self._check_revoked(certificate)
+        except UnusableError as error:
+            raise ssl.SSLError(str(error)) from error
+        if self._hosts and not peercert.any_valid_for(certificate, self._hosts):
+            raise ssl.SSLError("client certificate authentication failed")  # etcd's words
+        return peercert.common_name(certificate)
+
+    def _check_revoked(self, certificate: peercert.Certificate) -> None:
+        if self._revoked is None:
+            return
+        try:
+            is_revoked = self._revoked.refuses(certificate)
+        except (OSError, ValueError) as error:
+            raise UnusableError(f"list of revoked certificates: {error}") from error
+        if is_revoked:
+            number = peercert.serial_number(certificate)
+            raise ssl.SSLError(f"transport: certificate serial {number:x} revoked")
+
+    # --- handshakes ---
+
+    def begin(
+        self, source: Source, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
+    ) -> ssl.SSLObject:
+        """The server's end of a new connection.
+
+        Raises:
+            ConnectionRefusedError: too many have begun and not ended.
+        """
+        now = self._clock.now()
+        if len(self._handshakes) >= self._handshakes_max:
+            self._forget(now - self._handshake_timeout_s)
+        if len(self._handshakes) >= self._handshakes_max:
+            if not self._is_full:
+                self._is_full = True
+                logger.warning(
+                    "too many TLS handshakes under way; refusing connections",
+                    extra=fields(handshakes=len(self._handshakes)),
+                )
+            raise ConnectionRefusedError("too many TLS handshakes under way")
+        self._is_full = False
+        source.changed()
+        context = source.context
+        context.sslobject_class = _Handshake
+        made = context.wrap_bio(incoming, outgoing, server_side=True)
+        assert isinstance(made, _Handshake)
+        made.tls = self
+        self._handshakes[made] = now
+        return made
+
+    def ended(self, handshake: _Handshake, error: ssl.SSLError | None) -> None:
+        self._handshakes.pop(handshake, None)
+        if error is not None:
+            logger.warning("rejected connection", extra=fields(error=str(error)))
+
+    def _forget(self, before: float) -> None:
+        """Those that began before then were dropped; what is left of them may not be gone yet."""
+        for handshake in [each for each, at in self._handshakes.items() if at <= before]:
+            del self._handshakes[handshake]
+
+
+class _Handshake(ssl.SSLObject):
+    """Lets in whom the server admits, before anything else sees the connection.
+
+    To asyncio, who is not admitted is a handshake that failed.
+    """
+
+    tls: ServerTLS
+    peer_cn: str | None = None
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+            self.peer_cn = self.tls.admit(self.getpeercert() or {})
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            self.tls.ended(self, error)
+            raise
+        self.tls.ended(self, None)
+
+
+class _AnewEachTime(ssl.SSLContext):
+    """What asyncio listens with, once and for all; each connection gets the context of the day."""
+
+    def __new__(cls, *_: object) -> _AnewEachTime:
+        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+
+    def __init__(self, tls: ServerTLS, source: Source) -> None:
+        self._tls = tls
+        self._source = source
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,  # noqa: ARG002  # a server's always
+        server_hostname: str | bytes | None = None,  # noqa: ARG002  # a client's only
+        session: ssl.SSLSession | None = None,  # noqa: ARG002  # a client's only
+    ) -> ssl.SSLObject:
+        return self._tls.begin(self._source, incoming, outgoing)
+
+
+def peer_cn(transport: asyncio.BaseTransport) -> str | None:
+    """The CN of the client's certificate, if one was required and verified; else None."""
+    connection = transport.get_extra_info("ssl_object")
+    return connection.peer_cn if isinstance(connection, _Handshake) else None
+
+
+def open_tls(config: Config, clock: Clock, *, unix_s: float) -> ServerTLS | None:
+    """What the settings ask for; None if nobody is served with TLS.
+
+    Args:
+        unix_s: the wall clock, from which a certificate made now is valid.
+
+    Raises:
+        StartError
+    """
+    _remark(config)
+    secure = [url for url in config.served_urls if url.is_tls]
+    if not secure:
+        return None
+    try:
+        if config.makes_certificate:
+            certificate, key = ensure_pair(
+                config.data_dir.absolute() / AUTO_DIRECTORY,
+                list(dict.fromkeys(_host(url) for url in secure)),
+                validity_years=config.self_signed_cert_validity,
+                unix_s=unix_s,
+            )
+        else:
+            certificate, key = Path(config.cert_file), Path(config.key_file)
+        authorities = Path(config.trusted_ca_file) if config.trusted_ca_file else None
+        return ServerTLS(config, Files(certificate, key, authorities), clock)
+    except (UnusableError, OSError, ValueError) as error:
+        raise StartError(f"TLS: {error}") from error
+
+
+def _host(url: URL) -> str:
+    return "localhost" if url.is_unix else url.host
+
+
+def _remark(config: Config) -> None:
+    """etcd's warnings of settings that have no effect (configureClientListeners)."""
+    if config.auto_tls and config.has_certificate:
+        logger.warning("ignoring client auto TLS since certs given")
+    for url in config.served_urls:
+        if url.is_tls:
+            continue
+        if config.has_certificate:
+            logger.warning(
+                "scheme is http or unix while key and cert files are present;"
+                " ignoring key and cert files",
+                extra=fields(client_url=str(url)),
+            )
+        if config.client_cert_auth:
+            logger.warning(
+                "scheme is http or unix while --client-cert-auth is enabled;"
+                " ignoring client cert auth for this URL",
+                extra=fields(client_url=str(url)),
+            )
