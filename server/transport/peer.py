@@ -255,10 +255,10 @@ class Peer:
                 self.frame_bytes = value
             elif name == SETTING_ENABLE_PUSH and value > 1:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+        self.send(frame(SETTINGS, ACK, 0))  # Before any DATA that the change lets go.
         # Once a frame, however often the frame says it: each change visits every stream.
         if stream_window != self._stream_window:
             self._set_stream_window(stream_window)
-        self.send(frame(SETTINGS, ACK, 0))
 
     def _set_stream_window(self, size: int) -> None:
         """Applies to the streams there are, too; a window may thereby become negative."""
