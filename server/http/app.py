@@ -1,0 +1,43 @@
+"""The one app that everything which is no gRPC goes to, whichever HTTP it came by."""
+
+from __future__ import annotations
+
+from starlette.types import Receive, Scope, Send
+
+from server.config import Config
+from server.http.access import Access
+from server.http.gateway import Gateway
+from server.http.health import Health
+from server.http.paths import PREFIX
+from server.http.routes import plain_app
+from server.metrics.sources import Sources
+from server.transport.base import OVERHEAD_BYTES
+from server.transport.dispatch import MethodTable
+
+
+class HttpApp:
+    """An ASGI app for requests of type `http`; it has no lifespan."""
+
+    def __init__(self, config: Config, methods: MethodTable, metrics: Sources) -> None:
+        self._gateway = Gateway(methods, config.max_request_bytes + OVERHEAD_BYTES)
+        self._has_gateway = config.enable_grpc_gateway
+        self._plain = plain_app(Health(methods, config.request_timeout_s), metrics)
+        self._entry = Access(self._route, origins=config.cors, hosts=config.host_whitelist)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._entry(scope, receive, send)
+
+    @property
+    def streams(self) -> int:
+        """How many streams the gateway serves."""
+        return len(self._gateway.streams)
+
+    def stop(self) -> None:
+        """End the streams, as etcd does when it stops."""
+        self._gateway.stop()
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._has_gateway and scope["path"].startswith(PREFIX):
+            await self._gateway(scope, receive, send)
+        else:
+            await self._plain(scope, receive, send)

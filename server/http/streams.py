@@ -1,0 +1,137 @@
+"""A stream of the gateway: JSON objects in the request's body, a chunk for each message back.
+
+One message is one chunk, and one chunk one message: there are clients that take each chunk of
+HTTP/1.1 for a document. A request's body that has ended ends nothing by itself; the service may,
+as a keepalive does, and the client's leaving always does.
+
+Bounds: an object by the limit given; nothing of the body is read while the service has not taken
+what was read before; nothing is sent while the client does not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.types import Receive, Send
+
+from server.call import Streaming
+from server.http import answers, errors
+from server.http.answers import CLOSE, GRPC, JSON
+from server.http.mapping import Documents, refused
+from server.http.refusals import refusal_of
+
+_RESULT: Final = b'{"result":'
+_RESULT_END: Final = b"}\n"
+
+
+class GatewayStream:
+    """One request. It is the `server.call.Stream` that its service talks on."""
+
+    peer_cn: str | None = None  # As in etcd, whose gateway vouches for nobody.
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        *,
+        decode: Callable[[bytes], bytes],
+        encode: Callable[[bytes], Awaitable[bytes]],
+        limit_bytes: int,
+    ) -> None:
+        """`decode` makes a message of a JSON object, `encode` the other way round."""
+        self._receive = receive
+        self._send = send
+        self._decode = decode
+        self._encode = encode
+        self._documents = Documents(limit_bytes)
+        self._found: deque[bytes] = deque()  # Objects that the service has not taken.
+        self._refusal: Exception | None = None  # Of what stands behind those.
+        self._is_ended = False  # The body has ended.
+        self._is_begun = False  # The response has.
+        self._arrived = asyncio.Event()
+        self._wanted = asyncio.Event()  # All that was found has been taken.
+        self._stopped: Exception | None = None  # Why the server ends the stream.
+        self._service: asyncio.Task[None] | None = None
+
+    async def run(self, serve: Streaming) -> None:
+        """Serve the request to its end."""
+        self._service = asyncio.ensure_future(_serving(serve, self))
+        reader = asyncio.ensure_future(self._read())
+        try:
+            await asyncio.wait((self._service, reader), return_when=asyncio.FIRST_COMPLETED)
+            if self._service.done():
+                await self._finish(self._service)
+        finally:
+            for task in (self._service, reader):
+                task.cancel()
+            await asyncio.wait((self._service, reader))
+
+    def stop(self, error: Exception) -> None:
+        """End it from the server's side, with this refusal."""
+        if self._stopped is None and self._service is not None:
+            self._stopped = error
+            self._service.cancel()
+
+    # --- the client's side ---
+
+    async def _read(self) -> None:
+        """Returns when the client has left."""
+        while (message := await self._receive())["type"] != "http.disconnect":
+            if self._is_ended or self._refusal is not None:
+                continue
+            try:
+                self._found += self._documents.feed(message.get("body", b""))
+                self._is_ended = not message.get("more_body", False)
+                if self._is_ended and not self._documents.is_whole:
+                    raise refused("json: unexpected end of an object")  # noqa: TRY301
+            except Exception as error:  # noqa: BLE001  # the service's task raises it
+                self._refusal = error
+            self._arrived.set()
+            while self._found:
+                self._wanted.clear()
+                await self._wanted.wait()
+
+    async def _finish(self, service: asyncio.Task[None]) -> None:
+        error: BaseException | None = self._stopped
+        if not service.cancelled():
+            error = service.exception()
+        if error is None:
+            await self._begin(200, [*JSON, GRPC])
+        else:
+            assert isinstance(error, Exception)
+            refusal = refusal_of(error)
+            await self._begin(errors.HTTP_STATUS[refusal.code], [*JSON, CLOSE])
+            await answers.piece(self._send, errors.chunk(refusal))
+        await answers.end(self._send)
+
+    async def _begin(self, status: int, fields: answers.Fields) -> None:
+        if not self._is_begun:
+            self._is_begun = True
+            await answers.begin(self._send, status, fields)
+
+    # --- the service's side ---
+
+    async def receive(self) -> bytes | None:
+        while not self._found:
+            if self._refusal is not None:
+                raise self._refusal
+            if self._is_ended:
+                return None
+            self._arrived.clear()
+            await self._arrived.wait()
+        document = self._found.popleft()
+        if not self._found:
+            self._wanted.set()
+        return self._decode(document)
+
+    async def send(self, message: bytes) -> None:
+        text = await self._encode(message)
+        await self._begin(200, [*JSON, GRPC])
+        await answers.piece(self._send, _RESULT + text + _RESULT_END)
+
+
+async def _serving(serve: Streaming, stream: GatewayStream) -> None:
+    await serve(stream)

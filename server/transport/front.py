@@ -1,0 +1,67 @@
+"""gRPC and HTTP together: on one port, or HTTP on URLs of its own.
+
+One port is the native transport's: it tells the two apart by their first bytes. grpcio keeps its
+sockets to itself, so beside it HTTP is served where it is asked for and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from server.clock import Clock
+from server.config import Config
+from server.tls import ServerTLS
+from server.transport.base import Transport
+from server.transport.dispatch import MethodTable
+from server.transport.http1 import WebApp, WebServer
+from server.transport.make import make_transport
+from server.urls import URL
+
+
+class Front:
+    """The `Transport` that clients reach."""
+
+    def __init__(self, rpc: Transport, web: WebServer, app: WebApp) -> None:
+        self._rpc = rpc
+        self._web = web
+        self._app = app
+
+    @property
+    def streams(self) -> int:
+        return self._rpc.streams + self._app.streams
+
+    async def listen(self, url: URL) -> None:
+        await self._rpc.listen(url)
+
+    async def listen_http(self, url: URL) -> None:
+        """Serve HTTP, and no gRPC, on an address.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        await self._web.listen(url)
+
+    async def start(self) -> None:
+        await self._web.start()
+        await self._rpc.start()
+
+    async def drain(self, grace_s: float) -> None:
+        await asyncio.gather(self._web.drain(grace_s), self._rpc.drain(grace_s))
+
+    async def close(self) -> None:
+        await self._rpc.close()
+        await self._web.close()
+
+
+def make_front(
+    config: Config,
+    methods: MethodTable,
+    clock: Clock,
+    make_app: Callable[[Config, MethodTable], WebApp],
+    tls: ServerTLS | None = None,
+) -> Front:
+    app = make_app(config, methods)
+    web = WebServer(app, clock, tls)
+    shared = None if config.listen_client_http_urls else web
+    return Front(make_transport(config, methods, clock, tls, shared), web, app)

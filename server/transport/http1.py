@@ -1,0 +1,184 @@
+"""HTTP/1.1: uvicorn's protocol class, which stands on h11, with bounds of ours and one app.
+
+h11 reads requests strictly, and what it refuses is answered with 400 and the end of the
+connection. A head is bounded by `HEAD_BYTES_MAX`; a client that does not get on with one, and a
+connection that nobody asks anything on, by `IDLE_MAX_S`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from email.utils import formatdate
+from typing import Any, Final, Protocol
+
+from starlette.types import Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from server.clock import Clock
+from server.tls import ServerTLS
+from server.tls_files import ALPN_HTTP1
+from server.transport.base import DRAIN_LOOK_S
+from server.urls import URL
+
+HEAD_BYTES_MAX: Final = 64 << 10  # Of a request line and its headers.
+IDLE_MAX_S: Final = 300  # etcd's ReadHeaderTimeout, and between two requests.
+TICK_S: Final = 1.0
+BACKLOG: Final = 1024  # Connections that the kernel holds until they are accepted.
+
+# It speaks of each request that is none, and a log must not be filled by strangers.
+logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+
+class WebApp(Protocol):
+    """An ASGI app for requests of type `http`, without a lifespan."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    @property
+    def streams(self) -> int:
+        """How many streams are being served."""
+        ...
+
+    def stop(self) -> None:
+        """End the streams: the server is about to."""
+        ...
+
+
+class Undecided(Protocol):
+    """A connection that has not said yet what it speaks."""
+
+    begun_at: float  # Clock seconds.
+
+    def close(self) -> None: ...
+
+
+def is_secure(transport: asyncio.Transport) -> bool:
+    return transport.get_extra_info("ssl_object") is not None
+
+
+class WebServer:
+    """Every connection that speaks HTTP/1.1, on whichever listener it came."""
+
+    def __init__(self, app: WebApp, clock: Clock, tls: ServerTLS | None = None) -> None:
+        """`tls` for the URLs that ask for it."""
+        self.app = app
+        self.tls = tls
+        self.clock = clock
+        self.undecided: dict[Undecided, None] = {}
+        self.connections: dict[Http1Protocol, None] = {}
+        self.config = Config(
+            app,
+            loop="none",
+            http=H11Protocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=IDLE_MAX_S,
+            h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+        )
+        self.config.load()
+        self.state = ServerState()
+        self._listeners: list[asyncio.Server] = []
+        self._ticker: asyncio.Task[None] | None = None
+
+    @property
+    def date(self) -> list[tuple[bytes, bytes]]:
+        """The header that every answer has."""
+        return self.state.default_headers
+
+    def protocol(self) -> Http1Protocol:
+        return Http1Protocol(self)
+
+    async def listen(self, url: URL) -> None:
+        """Serve HTTP/1.1, and nothing else, on an address.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {"backlog": BACKLOG}
+        if url.is_tls:
+            assert self.tls is not None, "the settings give a certificate"
+            options |= self.tls.listening(ALPN_HTTP1)
+        if url.is_unix:
+            made = await loop.create_unix_server(self.protocol, url.path, **options)
+        else:
+            made = await loop.create_server(self.protocol, url.host, url.port, **options)
+        self._listeners.append(made)
+
+    async def start(self) -> None:
+        self.tick()
+        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+
+    async def _tick(self) -> None:
+        while True:
+            await self.clock.sleep_until(self.clock.now() + TICK_S)
+            self.tick()
+
+    def tick(self) -> None:
+        """Close what has waited too long for a request."""
+        self.state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+        too_old = self.clock.now() - IDLE_MAX_S
+        for undecided in [each for each in self.undecided if each.begun_at <= too_old]:
+            undecided.close()
+        for protocol in list(self.connections):
+            if protocol.is_idle and protocol.idle_since <= too_old:
+                protocol.transport.close()
+
+    async def drain(self, grace_s: float) -> None:
+        """Take nothing new, end the streams, let the rest finish within `grace_s`."""
+        for listener in self._listeners:
+            listener.close()
+        self.app.stop()
+        for undecided in list(self.undecided):
+            undecided.close()
+        for protocol in list(self.connections):
+            protocol.shutdown()
+        for _ in range(math.ceil(grace_s / DRAIN_LOOK_S)):
+            if not self.state.tasks and not self.app.streams:
+                break
+            await asyncio.sleep(DRAIN_LOOK_S)
+
+    async def close(self) -> None:
+        """Let go of every socket."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for undecided in list(self.undecided):
+            undecided.close()
+        for protocol in list(self.connections):
+            protocol.transport.abort()
+        for listener in self._listeners:
+            await listener.wait_closed()
+
+
+class Http1Protocol(H11Protocol):
+    def __init__(self, server: WebServer) -> None:
+        super().__init__(server.config, server.state, {})
+        self._server = server
+        self.idle_since = server.clock.now()
+
+    @property
+    def is_idle(self) -> bool:
+        """No request is being answered: it waits for one, or for the rest of its head."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._server.connections[self] = None
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.pop(self, None)
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        self.idle_since = self._server.clock.now()
+        super().on_response_complete()
