@@ -30,6 +30,10 @@ class Alarms:
                 raise CorruptRecordError("alarm", key, f"no AlarmMember: {error}") from error
             self._raised[member.alarm, member.memberID] = None
 
+    def __len__(self) -> int:
+        """How many stand."""
+        return len(self._raised)
+
     def is_raised(self, alarm: int) -> bool:
         return any(kind == alarm for kind, _ in self._raised)
 

@@ -44,6 +44,8 @@ class State:
             CorruptAlarmError: nothing may be written.
             NoSpaceError: `needs_space` and there is none.
         """
+        if not len(self.alarms):
+            return  # Nearly always; looking up an enum's value costs more than all the rest here.
         if self.alarms.is_raised(AlarmType.CORRUPT):
             raise CorruptAlarmError
         if needs_space and self.alarms.is_raised(AlarmType.NOSPACE):
