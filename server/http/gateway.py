@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 from server import status
 from server.http import answers, errors, mapping
 from server.http.answers import CLOSE, GRPC, JSON, GoneError
-from server.http.calls import OneCall, OneExchange
+from server.http.calls import OneExchange
+from server.http.counting import counted_call, counted_serve
 from server.http.paths import ROUTES, Route
 from server.http.refusals import refusal_of
 from server.http.streams import GatewayStream
@@ -93,8 +94,8 @@ class Gateway:
 
     async def _call(self, method: Method, message: bytes) -> bytes:
         if isinstance(method, UnaryMethod):
-            return await OneCall().made(method.handle, message)
-        return await OneExchange(message).made(method.serve)
+            return await counted_call(method, message)
+        return await OneExchange(message).made(counted_serve(method))
 
     async def _serve_stream(
         self, method: StreamMethod, route: Route, receive: Receive, send: Send
@@ -108,7 +109,7 @@ class Gateway:
         )
         self.streams[stream] = None
         try:
-            await stream.run(method.serve)
+            await stream.run(counted_serve(method))
         finally:
             del self.streams[stream]
 

@@ -1,0 +1,82 @@
+"""The app's calls of services, counted as those of the transports are.
+
+etcd's gateway is a gRPC client of its own server, so what comes in as JSON is among the calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from google.protobuf.message import DecodeError
+
+from server.call import Stream, Streaming
+from server.call_counts import CallCounts
+from server.http.calls import OneCall
+from server.status import Code, status_of
+from server.transport.dispatch import StreamMethod, UnaryMethod
+
+
+async def counted_call(method: UnaryMethod, message: bytes) -> bytes:
+    """Call a unary method; raises what it is refused with."""
+    counts = method.counts
+    with _counted(counts):
+        counts.received_bytes += len(message)
+        reply = await OneCall().made(method.handle, message)
+        counts.sent_bytes += len(reply)
+    return reply
+
+
+def counted_serve(method: StreamMethod) -> Streaming:
+    """What serves a stream of that method."""
+
+    async def serve(stream: Stream) -> None:
+        with _counted(method.counts):
+            await method.serve(_CountedStream(stream, method.counts))
+
+    return serve
+
+
+@contextmanager
+def _counted(counts: CallCounts) -> Iterator[None]:
+    counts.started += 1
+    try:
+        yield
+    except asyncio.CancelledError:
+        counts.failed[Code.CANCELLED] += 1
+        raise
+    except Exception as error:
+        counts.failed[_code_of(error)] += 1
+        raise
+    else:
+        counts.ok += 1
+
+
+def _code_of(error: Exception) -> Code:
+    if isinstance(error, DecodeError):
+        return Code.INTERNAL
+    known = status_of(error)
+    return Code.UNKNOWN if known is None else known.code
+
+
+class _CountedStream:
+    def __init__(self, stream: Stream, counts: CallCounts) -> None:
+        self._stream = stream
+        self._counts = counts
+
+    @property
+    def peer_cn(self) -> str | None:
+        return self._stream.peer_cn
+
+    async def receive(self) -> bytes | None:
+        message = await self._stream.receive()
+        if message is not None:
+            self._counts.messages_received += 1
+            self._counts.received_bytes += len(message)
+        return message
+
+    async def send(self, message: bytes) -> None:
+        self._counts.messages_sent += 1
+        self._counts.sent_bytes += len(message)
+        await self._stream.send(message)
