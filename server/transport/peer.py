@@ -181,6 +181,7 @@ class Peer:
         """The socket is gone, or is about to be closed: every stream hears it."""
         self.is_dead = True
         self._blocked.clear()
+        self._bodies.clear()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.lost(ErrorCode.CANCEL)
