@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip --disable-pip-version-check install --quiet --only-binary :all: --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check fix compat bench proto docs lock clean
+.PHONY: help run test test-slow check fix compat bench fuzz h2spec proto docs lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,13 @@ compat: $(VENV)/.compat  ## Drive the server, and etcd, with real etcd clients
 
 bench: $(VENV)/.bench  ## Measure beside real etcd (the load part needs Debian's nghttp2-client)
 	$(BIN)/python -m bench $(ARGS)
+
+fuzz: $(VENV)/.dev  ## Drive the HTTP/2 core with damaged frames and an honest peer
+	$(BIN)/python -m fuzz.h2_fuzz --steps 1000000 $(ARGS)
+
+# A Go program, so Go has to be there: go install github.com/summerwind/h2spec/cmd/h2spec@latest
+h2spec: $(VENV)/.dev  ## Check conformance to HTTP/2 and HPACK with h2spec
+	$(BIN)/python tools/h2spec.py $(ARGS)
 
 proto: $(VENV)/.dev  ## Generate etcdpb from the .proto files
 	$(BIN)/python tools/gen_proto.py

@@ -1,0 +1,126 @@
+"""The side that is tested: a core with calls whose answers are known beforehand.
+
+/f.S/Echo    the message, at once           /f.S/Late   the message, when it is asked to
+/f.S/Large   as many bytes as it says       /f.S/Fail   a refusal
+/f.S/None    is refused before it is read   GET         there is no such page
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from hyperframe.frame import Frame
+
+from server.call import Call
+from server.call_counts import CallCounts
+from server.status import Code, RpcError, Status
+from server.transport.connection import BLOCKS_MAX, Connection
+from server.transport.dispatch import UnaryMethod
+from server.transport.frames import FRAME_BYTES_MAX, HEADER_BYTES, PREFACE
+from server.transport.head import Head
+from server.transport.host import Host
+from server.transport.hpack import TABLE_BYTES_MAX
+from server.transport.peer import CLOSED_MAX
+from server.transport.plain import PlainCall
+from server.transport.unary import RefusedCall, UnaryCall
+from tests.support.clock import FakeClock
+
+LIMIT_BYTES: Final = 300_000
+REFUSAL: Final = Status(Code.UNAVAILABLE, "not today, 100% sure")
+TEXTS_MAX: Final = 1024
+
+
+class Service:
+    def __init__(self, rng: random.Random, *, streams_max: int) -> None:
+        self._rng = rng
+        self.streams_max = streams_max
+        self.host = Host(FakeClock(), LIMIT_BYTES)
+        self.late: list[tuple[Call, bytes]] = []
+        self.connection = Connection(self._accept, streams_max=streams_max, on_output=_nothing)
+        self._methods = {
+            b"/f.S/Echo": UnaryMethod(_echo, CallCounts()),
+            b"/f.S/Late": UnaryMethod(self._keep, CallCounts()),
+            b"/f.S/Large": UnaryMethod(_large, CallCounts()),
+            b"/f.S/Fail": UnaryMethod(_fail, CallCounts()),
+        }
+
+    def _accept(
+        self, connection: Connection, stream_id: int, head: Head
+    ) -> UnaryCall | RefusedCall | PlainCall:
+        if not head.content_type.startswith(b"application/grpc"):
+            return PlainCall(connection, stream_id, head, self.host)
+        method = self._methods.get(head.path)
+        if method is None:
+            return RefusedCall(connection, stream_id, head, self.host, REFUSAL)
+        return UnaryCall(connection, stream_id, head, self.host, method)
+
+    def _keep(self, message: bytes, call: Call) -> bytes | None:
+        self.late.append((call, message))
+        return None
+
+    def answer_one(self) -> None:
+        if self.late:
+            call, message = self.late.pop(self._rng.randrange(len(self.late)))
+            call.reply(message)
+
+    def answer_all(self) -> None:
+        while self.late:
+            self.answer_one()
+
+
+def _nothing() -> None: ...
+
+
+def _echo(message: bytes, call: Call) -> bytes | None:  # noqa: ARG001  # answers at once
+    return message
+
+
+def _large(message: bytes, call: Call) -> bytes | None:  # noqa: ARG001  # answers at once
+    return large_answer(message)
+
+
+def large_answer(message: bytes) -> bytes:
+    return b"x" * (len(message) * 1000 % 200_001)
+
+
+def _fail(message: bytes, call: Call) -> bytes | None:  # noqa: ARG001  # refuses at once
+    raise RpcError(REFUSAL)
+
+
+def split_frames(data: bytes, *, has_preface: bool) -> list[bytes]:
+    """The frames of `data`, which must be whole ones, by a parser that is not ours."""
+    frames: list[bytes] = []
+    at = 0
+    if has_preface:
+        assert data.startswith(PREFACE)
+        at = len(PREFACE)
+        frames.append(data[:at])
+    while at < len(data):
+        frame, size = Frame.parse_frame_header(memoryview(data[at : at + 9]))
+        stop = at + 9 + size
+        assert stop <= len(data), "a piece of a frame"
+        frame.parse_body(memoryview(data[at + 9 : stop]))
+        frames.append(data[at:stop])
+        at = stop
+    return frames
+
+
+def check_bounds(service: Service) -> None:
+    """Everything that could grow is within its bound."""
+    connection = service.connection
+    assert len(connection) <= service.streams_max
+    assert len(connection._closed) <= CLOSED_MAX
+    assert len(connection._heads) <= BLOCKS_MAX
+    assert set(connection._blocked) <= set(connection._streams)
+    assert set(connection._bodies) <= set(connection._streams)
+    assert len(connection._input) <= HEADER_BYTES + FRAME_BYTES_MAX
+    decoder = connection._decoder
+    assert 0 <= decoder._size <= TABLE_BYTES_MAX
+    assert decoder._size == sum(size for _, size in decoder._dynamic)
+    assert len(decoder._texts) <= TEXTS_MAX
+    streams = connection._streams.values()
+    assert connection.held_bytes == sum(getattr(each, "held", 0) for each in streams)
+    waiting = [each for each in streams if isinstance(each, UnaryCall) and each.unsent]
+    assert connection.backlog_bytes == sum(each.unsent_bytes for each in waiting)
+    assert connection.held_bytes <= service.streams_max * (LIMIT_BYTES + FRAME_BYTES_MAX)
