@@ -100,6 +100,11 @@ async def test_the_life_of_leases_is_counted(server: Running) -> None:
     assert seen["etcd_mvcc_delete_total"] == 2
     assert seen["etcd_mvcc_txn_total"] == 1
     assert seen["tenure_lease_live"] == 2
+    await client.put(b"c", lease=2)
+    await client.revoke(2)
+    seen = page(server)
+    assert seen["etcd_mvcc_delete_total"] == 3
+    assert seen["etcd_mvcc_txn_total"] == 1  # One key: one operation.
 
 
 @served()
