@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from etcdpb import rpc_pb2
@@ -30,6 +31,7 @@ from server.engine import Engine
 from server.expiry import Expirer
 from server.flusher import Flusher, InlineFlusher, ThreadFlusher
 from server.header import Headers
+from server.http.app import HttpApp
 from server.identity import bootstrap_identity
 from server.lease_ids import LeaseIDs
 from server.log import fields
@@ -46,7 +48,7 @@ from server.sweeper import Sweeper
 from server.tls import open_tls
 from server.transport.base import OVERHEAD_BYTES, Transport
 from server.transport.dispatch import MethodTable
-from server.transport.make import make_transport
+from server.transport.front import make_front
 from server.version import CLUSTER_VERSION, ETCD_VERSION, TENURE_VERSION
 
 logger = logging.getLogger(__name__)
@@ -316,15 +318,27 @@ class _Server:
         logger.info("closed", extra=fields(revision=state.store.published))
 
     async def _listen(self, core: Core) -> Transport:
-        tls = open_tls(self._config, self._clock, unix_s=time.time())
-        transport = make_transport(self._config, core.methods, self._clock, tls)
-        for url in self._config.listen_client_urls:
-            try:
-                await transport.listen(url)
-            except OSError as error:
-                raise StartError(f"listen {url}: {error}") from error
-        await transport.start()
-        return transport
+        config = self._config
+        tls = open_tls(config, self._clock, unix_s=time.time())
+        front = make_front(
+            config, core.methods, self._clock, partial(HttpApp, metrics=core.metrics), tls
+        )
+        for urls, listen in (
+            (config.listen_client_urls, front.listen),
+            (config.listen_client_http_urls, front.listen_http),
+        ):
+            for url in urls:
+                try:
+                    await listen(url)
+                except OSError as error:
+                    raise StartError(f"listen {url}: {error}") from error
+        await front.start()
+        if not config.serves_http:
+            logger.warning(
+                "HTTP is not served: beside grpcio it needs URLs of its own,"
+                " given by --listen-client-http-urls"
+            )
+        return front
 
     def _announce(self, recovered: Recovered) -> None:
         identity = recovered.identity

@@ -70,6 +70,10 @@ class URL:
             return False
         return True
 
+    def is_same_address(self, other: URL) -> bool:
+        """Whether one listener would be in the other's way, whatever they speak."""
+        return (self.host, self.port, self.path) == (other.host, other.port, other.path)
+
     def __str__(self) -> str:
         return self.text
 

@@ -18,6 +18,7 @@ from server.http.paths import OLD_PREFIX, PREFIX
 
 ANY: Final = "*"
 _MISDIRECTED: Final = 421
+_VERSIONS: Final = ("1.0", "1.1", "2")
 _METHODS: Final = (b"access-control-allow-methods", b"POST, GET, OPTIONS, PUT, DELETE")
 _HEADERS: Final = (b"access-control-allow-headers", b"accept, content-type, authorization")
 _ORIGIN: Final = b"access-control-allow-origin"
@@ -32,6 +33,9 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            return
+        if scope["http_version"] not in _VERSIONS:
+            await answers.answer(send, 505, b"unsupported protocol version\n", [*TEXT, CLOSE])
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if b"transfer-encoding" in headers and b"content-length" in headers:

@@ -91,17 +91,14 @@ class Documents:
         self._read = 0  # How far the kept bytes have been looked at.
         self._depth = 0
         self._in_text = False
+        self.refusal: RpcError | None = None  # Of what follows the objects that were found.
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The objects that are whole with `data`.
-
-        Raises:
-            RpcError: what follows is no object, or one above the limit.
-        """
+        """The objects that are whole with `data`; nothing more once there is a refusal."""
         kept = self._kept
         kept += data
         found = []
-        while self._read < len(kept):
+        while self._read < len(kept) and self.refusal is None:
             if self._depth == 0 and not self._begin():
                 break
             end = self._end()
@@ -111,21 +108,24 @@ class Documents:
             del kept[:end]
             self._read = 0
         if len(kept) > self._limit_bytes:
-            raise too_large(self._limit_bytes)
+            self.refusal = too_large(self._limit_bytes)
+        if self.refusal is not None:
+            kept.clear()
         return found
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether the stream may end here."""
-        return not self._kept.strip()
+    def end(self) -> None:
+        """Nothing follows: what is not whole by now never will be."""
+        if self._kept.strip():
+            self.refusal = refused("json: unexpected end of an object")
 
     def _begin(self) -> bool:
-        """Skip what stands between objects; false if nothing else is there."""
+        """Skip what stands between objects; false if no object follows."""
         rest = self._kept.lstrip()
         del self._kept[: len(self._kept) - len(rest)]
         self._read = 0
         if rest and rest[0] != ord("{"):
-            raise refused(f"json: an object does not begin with {chr(rest[0])!r}")
+            self.refusal = refused(f"json: an object does not begin with {chr(rest[0])!r}")
+            return False
         return bool(rest)
 
     def _end(self) -> int | None:

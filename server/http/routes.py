@@ -40,10 +40,12 @@ _VERSION: Final = json.dumps(
 
 
 def plain_app(health: Health, metrics: Sources) -> Starlette:
-    return Starlette(
+    app = Starlette(
         routes=plain_routes(health, metrics),
         exception_handlers={HTTPException: _not_found},
     )
+    app.router.redirect_slashes = False  # A slash more is another path, which there is not.
+    return app
 
 
 def plain_routes(health: Health, metrics: Sources) -> list[Route]:

@@ -20,7 +20,7 @@ from starlette.types import Receive, Send
 from server.call import Streaming
 from server.http import answers, errors
 from server.http.answers import CLOSE, GRPC, JSON
-from server.http.mapping import Documents, refused
+from server.http.mapping import Documents
 from server.http.refusals import refusal_of
 
 _RESULT: Final = b'{"result":'
@@ -82,13 +82,12 @@ class GatewayStream:
         while (message := await self._receive())["type"] != "http.disconnect":
             if self._is_ended or self._refusal is not None:
                 continue
-            try:
-                self._found += self._documents.feed(message.get("body", b""))
-                self._is_ended = not message.get("more_body", False)
-                if self._is_ended and not self._documents.is_whole:
-                    raise refused("json: unexpected end of an object")  # noqa: TRY301
-            except Exception as error:  # noqa: BLE001  # the service's task raises it
-                self._refusal = error
+            documents = self._documents
+            self._found += documents.feed(message.get("body", b""))
+            if not message.get("more_body", False):
+                self._is_ended = True
+                documents.end()
+            self._refusal = documents.refusal
             self._arrived.set()
             while self._found:
                 self._wanted.clear()

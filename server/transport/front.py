@@ -24,7 +24,7 @@ class Front:
 
     def __init__(self, rpc: Transport, web: WebServer, app: WebApp) -> None:
         self._rpc = rpc
-        self._web = web
+        self.web = web
         self._app = app
 
     @property
@@ -40,18 +40,18 @@ class Front:
         Raises:
             OSError: it cannot be bound.
         """
-        await self._web.listen(url)
+        await self.web.listen(url)
 
     async def start(self) -> None:
-        await self._web.start()
+        await self.web.start()
         await self._rpc.start()
 
     async def drain(self, grace_s: float) -> None:
-        await asyncio.gather(self._web.drain(grace_s), self._rpc.drain(grace_s))
+        await asyncio.gather(self.web.drain(grace_s), self._rpc.drain(grace_s))
 
     async def close(self) -> None:
         await self._rpc.close()
-        await self._web.close()
+        await self.web.close()
 
 
 def make_front(

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from server.clock import Clock
 from server.config import Config
+from server.tls import ServerTLS
 from server.transport.base import Transport
 from server.transport.dispatch import MethodTable
 from server.transport.grpcio import GrpcioServer
+from server.transport.http1 import WebServer
 from server.transport.native import NativeServer
 
 
-def make_transport(config: Config, methods: MethodTable, clock: Clock) -> Transport:
+def make_transport(
+    config: Config,
+    methods: MethodTable,
+    clock: Clock,
+    tls: ServerTLS | None = None,
+    web: WebServer | None = None,
+) -> Transport:
+    """`tls` for the URLs that ask for it; `server.tls.open_tls` makes it.
+
+    `web` shares the listeners of the native transport; grpcio's cannot be shared.
+    """
     if config.transport == "native":
         return NativeServer(
             methods,
@@ -19,6 +31,8 @@ def make_transport(config: Config, methods: MethodTable, clock: Clock) -> Transp
             max_concurrent_streams=config.max_concurrent_streams,
             keepalive_interval_s=config.grpc_keepalive_interval_s,
             keepalive_timeout_s=config.grpc_keepalive_timeout_s,
+            tls=tls,
+            web=web,
         )
     return GrpcioServer(
         methods,
@@ -27,4 +41,5 @@ def make_transport(config: Config, methods: MethodTable, clock: Clock) -> Transp
         keepalive_min_time_s=config.grpc_keepalive_min_time_s,
         keepalive_interval_s=config.grpc_keepalive_interval_s,
         keepalive_timeout_s=config.grpc_keepalive_timeout_s,
+        tls=tls,
     )

@@ -12,17 +12,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Final
+from typing import Any, Final
 
 from server import status
 from server.clock import Clock
 from server.status import RpcError, Status
+from server.tls import ServerTLS, peer_cn
+from server.transport.asgi import WebCall
 from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES
 from server.transport.connection import Connection
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
 from server.transport.frames import PING, frame
 from server.transport.head import Head
 from server.transport.host import Host
+from server.transport.http1 import WebServer, is_secure
+from server.transport.plain import PlainCall
+from server.transport.sniff import SniffingProtocol
 from server.transport.streaming import StreamingCall
 from server.transport.unary import RefusedCall, UnaryCall
 from server.urls import URL
@@ -34,8 +39,10 @@ TICKS_PER_S: Final = 10
 _GRPC: Final = b"application/grpc"
 _API_VERSION: Final = b"client-api-version"
 _PING_PAYLOAD: Final = b"tenure\0\0"
+_NOT_GRPC: Final = object()  # Instead of a method.
 
-NOT_GRPC: Final = Status(status.Code.UNIMPLEMENTED, "the request is no gRPC call")
+LINGER_S: Final = 5.0  # A connection that is over is let go of, whoever has not read its end.
+PREFACE_S: Final = 30.0  # How long a new connection may say nothing of HTTP/2.
 
 
 class NativeServer:
@@ -48,13 +55,18 @@ class NativeServer:
         max_concurrent_streams: int,
         keepalive_interval_s: float,
         keepalive_timeout_s: float,
+        tls: ServerTLS | None = None,
+        web: WebServer | None = None,
     ) -> None:
+        """`web` serves what is no gRPC, on the same listeners."""
+        self.web = web
         self.methods = methods
         self.clock = clock
         self.host = Host(clock, max_request_bytes + OVERHEAD_BYTES)
         self.streams_max = min(max_concurrent_streams, STREAMS_MAX)
         self.keepalive_interval_s = keepalive_interval_s
         self.keepalive_timeout_s = keepalive_timeout_s
+        self.tls = tls
         self.connections: dict[NativeProtocol, None] = {}
         self.is_stopping = False
         self._listeners: list[asyncio.Server] = []
@@ -71,17 +83,23 @@ class NativeServer:
             OSError: it cannot be bound.
         """
         loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {"backlog": BACKLOG}
+        if url.is_tls:
+            assert self.tls is not None, "the settings give a certificate"
+            options |= self.tls.listening()
         if url.is_unix:
-            made = await loop.create_unix_server(self._protocol, url.path, backlog=BACKLOG)
+            made = await loop.create_unix_server(self._protocol, url.path, **options)
         else:
-            made = await loop.create_server(self._protocol, url.host, url.port, backlog=BACKLOG)
+            made = await loop.create_server(self._protocol, url.host, url.port, **options)
         self._listeners.append(made)
 
     async def start(self) -> None:
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
 
-    def _protocol(self) -> NativeProtocol:
-        return NativeProtocol(self)
+    def _protocol(self) -> asyncio.Protocol:
+        if self.web is None:
+            return NativeProtocol(self)
+        return SniffingProtocol(self.web, lambda: NativeProtocol(self))
 
     async def _tick(self) -> None:
         ticks = 0
@@ -133,6 +151,7 @@ class NativeProtocol(asyncio.Protocol):
         self._heard_at = server.clock.now()
         self._is_heard = False  # Since the last tick.
         self._pinged_at: float | None = None
+        self._ends_at: float | None = None  # Unless it begins by then; or, if it is over, at all.
         self.connection = Connection(
             self._accept, streams_max=server.streams_max, on_output=self._on_output
         )
@@ -142,6 +161,7 @@ class NativeProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self.connection.peer_cn = peer_cn(transport)
         self._server.connections[self] = None
         self._flush()
 
@@ -202,24 +222,30 @@ class NativeProtocol(asyncio.Protocol):
 
     def _accept(
         self, connection: Connection, stream_id: int, head: Head
-    ) -> UnaryCall | StreamingCall:
+    ) -> UnaryCall | StreamingCall | PlainCall | WebCall:
         host = self._server.host
-        if self._server.is_stopping:
-            return RefusedCall(connection, stream_id, head, host, status.SERVER_STOPPED)
         method = head.route
         if method is None:
             method = head.route = self._route(head)
+        if self._server.is_stopping and method is not _NOT_GRPC:
+            return RefusedCall(connection, stream_id, head, host, status.SERVER_STOPPED)
         if isinstance(method, UnaryMethod):
             return UnaryCall(connection, stream_id, head, host, method)
+        if method is _NOT_GRPC:
+            web = self._server.web
+            if web is None:
+                return PlainCall(connection, stream_id, head, host)
+            is_tls = self._transport is not None and is_secure(self._transport)
+            return WebCall(connection, stream_id, head, host, web, is_tls=is_tls)
         if isinstance(method, Status):
             return RefusedCall(connection, stream_id, head, host, method)
         assert isinstance(method, StreamMethod)
         return StreamingCall(connection, stream_id, head, host, method, self._on_dirty)
 
-    def _route(self, head: Head) -> UnaryMethod | StreamMethod | Status:
+    def _route(self, head: Head) -> UnaryMethod | StreamMethod | Status | object:
         """What answers such a request; kept with its head."""
         if head.method != b"POST" or not head.content_type.startswith(_GRPC):
-            return NOT_GRPC
+            return _NOT_GRPC
         version = head.get(_API_VERSION)
         if version is not None:
             try:
@@ -236,6 +262,13 @@ class NativeProtocol(asyncio.Protocol):
         """About once a second: forgive floods, and find out whether a silent peer still lives."""
         self.connection.refill()
         server = self._server
+        if self.connection.is_dead or not self.connection.is_begun:
+            if self._ends_at is None:
+                self._ends_at = now + (LINGER_S if self.connection.is_dead else PREFACE_S)
+            elif self._ends_at <= now:
+                self.close()
+            return
+        self._ends_at = None
         if self._is_heard:
             self._is_heard, self._heard_at, self._pinged_at = False, now, None
         elif self._pinged_at is not None:

@@ -31,10 +31,11 @@ from server.clock import Clock, SystemClock
 from server.commands.kv import Put
 from server.config import TRANSPORTS, Config
 from server.flusher import Flusher, InlineFlusher, ThreadFlusher
+from server.http.app import HttpApp
 from server.identity import bootstrap_identity
 from server.metrics.observed import Observed
 from server.recovery import recover
-from server.transport.make import make_transport
+from server.transport.front import make_front
 from server.urls import URL
 from tests.support.client import Client
 from tests.support.clock import FakeClock
@@ -56,7 +57,9 @@ class Running:
         self.socket = Path(self._directory.name) / "client.sock"
         self.client = Client(self.target)
         self._clients = [self.client]
-        self._transport = make_transport(config, core.methods, clock)
+        self.front = make_front(
+            config, core.methods, clock, functools.partial(HttpApp, metrics=core.metrics)
+        )
         self._background: asyncio.Future[None] | None = None
 
     @property
@@ -76,7 +79,7 @@ class Running:
     @property
     def streams(self) -> int:
         """How many streams are being served."""
-        return self._transport.streams
+        return self.front.streams
 
     def connect(self) -> Client:
         """One more connection; closed with the server."""
@@ -90,8 +93,8 @@ class Running:
 
     async def start(self) -> None:
         self.core.recovered.state.lessor.promote(0, now=self.clock.now())
-        await self._transport.listen(URL.parse(f"unix://{self.socket}"))
-        await self._transport.start()
+        await self.front.listen(URL.parse(f"unix://{self.socket}"))
+        await self.front.start()
         self._background = asyncio.ensure_future(self.core.serve())
 
     async def stop_serving(self) -> None:
@@ -100,8 +103,8 @@ class Running:
             return
         background, self._background = self._background, None
         self.core.recovered.state.lessor.demote()
-        await self._transport.drain(GRACE_S)
-        await self._transport.close()
+        await self.front.drain(GRACE_S)
+        await self.front.close()
         died = background.done()
         background.cancel()
         await asyncio.wait((background,))
