@@ -67,7 +67,7 @@ class ServerTLS:
 
     @property
     def handshakes(self) -> int:
-        """How many are under way."""
+        """How many have begun and not ended, among them those whose client has just gone."""
         return len(self._handshakes)
 
     def listening(self, alpn: Sequence[str] = ALPN) -> dict[str, Any]:
@@ -120,30 +120,28 @@ class ServerTLS:
     def begin(
         self, source: Source, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
     ) -> ssl.SSLObject:
-        """The server's end of a new connection.
-
-        Raises:
-            ConnectionRefusedError: too many have begun and not ended.
-        """
+        """The server's end of a new connection."""
         now = self._clock.now()
         if len(self._handshakes) >= self._handshakes_max:
             self._forget(now - self._handshake_timeout_s)
-        if len(self._handshakes) >= self._handshakes_max:
-            if not self._is_full:
-                self._is_full = True
-                logger.warning(
-                    "too many TLS handshakes under way; refusing connections",
-                    extra=fields(handshakes=len(self._handshakes)),
-                )
-            raise ConnectionRefusedError("too many TLS handshakes under way")
-        self._is_full = False
-        source.changed()
+        is_full = len(self._handshakes) >= self._handshakes_max
+        if not is_full:
+            source.changed()
         context = source.context
         context.sslobject_class = _Handshake
         made = context.wrap_bio(incoming, outgoing, server_side=True)
         assert isinstance(made, _Handshake)
         made.tls = self
-        self._handshakes[made] = now
+        if is_full:
+            made.is_refused = True
+        else:
+            self._handshakes[made] = now
+        if is_full and not self._is_full:
+            logger.warning(
+                "too many TLS handshakes under way; refusing connections",
+                extra=fields(handshakes=len(self._handshakes)),
+            )
+        self._is_full = is_full
         return made
 
     def ended(self, handshake: _Handshake, error: ssl.SSLError | None) -> None:
@@ -152,7 +150,7 @@ class ServerTLS:
             logger.warning("rejected connection", extra=fields(error=str(error)))
 
     def _forget(self, before: float) -> None:
-        """Those that began before then were dropped; what is left of them may not be gone yet."""
+        """Those that began before then are over, though asyncio does not tell of all of them."""
         for handshake in [each for each, at in self._handshakes.items() if at <= before]:
             del self._handshakes[handshake]
 
@@ -165,8 +163,11 @@ class _Handshake(ssl.SSLObject):
 
     tls: ServerTLS
     peer_cn: str | None = None
+    is_refused = False
 
     def do_handshake(self) -> None:
+        if self.is_refused:
+            raise ssl.SSLError("too many handshakes under way")
         try:
             super().do_handshake()
             self.peer_cn = self.tls.admit(self.getpeercert() or {})

@@ -104,7 +104,7 @@ class Authority:
                 .build()
             )
         crl = builder.sign(self._key, hashes.SHA256())
-        path.write_bytes(crl.public_bytes(serialization.Encoding[encoding]))
+        path.write_bytes(crl.public_bytes(getattr(serialization.Encoding, encoding)))
         return path
 
 

@@ -228,10 +228,16 @@ class Maintenance(_Service):
 class Client:
     """One connection and the services on it."""
 
-    def __init__(self, target: str) -> None:
-        self.channel: Any = grpc.aio.insecure_channel(
-            target, options=_OPTIONS
-        )  # Newer than its stubs.
+    def __init__(
+        self, target: str, *, credentials: grpc.ChannelCredentials | None = None, host: str = ""
+    ) -> None:
+        """`credentials` for TLS; the server's certificate is then to be for `host`."""
+        self.channel: Any  # Newer than its stubs.
+        if credentials is None:
+            self.channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        else:
+            options = [*_OPTIONS, ("grpc.ssl_target_name_override", host)]
+            self.channel = grpc.aio.secure_channel(target, credentials, options=options)
         self.kv = KV(self.channel, _SERVICES["KV"])
         self.watch = Watch(self.channel, _SERVICES["Watch"])
         self.lease = Lease(self.channel, _SERVICES["Lease"])
