@@ -89,3 +89,11 @@ async def test_buckets_are_etcds(server: Running) -> None:
         bounds = [*(number(first * 2**power) for power in range(count)), "+Inf"]
         found = [series for series in values if series.startswith(f"{name}_bucket")]
         assert found == [f'{name}_bucket{{le="{bound}"}}' for bound in bounds]
+
+
+def test_the_page_of_the_metrics_tells_of_each_that_is_ours() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    ours = [line.split() for line in GOLDEN.read_text().splitlines() if line.startswith("tenure_")]
+    assert ours
+    for name, kind in ours:
+        assert f"| `{name}` | {kind} |" in text
