@@ -23,16 +23,16 @@ class Front:
     """The `Transport` that clients reach."""
 
     def __init__(self, rpc: Transport, web: WebServer, app: WebApp) -> None:
-        self._rpc = rpc
+        self.rpc = rpc
         self.web = web
         self._app = app
 
     @property
     def streams(self) -> int:
-        return self._rpc.streams + self._app.streams
+        return self.rpc.streams + self._app.streams
 
     async def listen(self, url: URL) -> None:
-        await self._rpc.listen(url)
+        await self.rpc.listen(url)
 
     async def listen_http(self, url: URL) -> None:
         """Serve HTTP, and no gRPC, on an address.
@@ -44,13 +44,13 @@ class Front:
 
     async def start(self) -> None:
         await self.web.start()
-        await self._rpc.start()
+        await self.rpc.start()
 
     async def drain(self, grace_s: float) -> None:
-        await asyncio.gather(self.web.drain(grace_s), self._rpc.drain(grace_s))
+        await asyncio.gather(self.web.drain(grace_s), self.rpc.drain(grace_s))
 
     async def close(self) -> None:
-        await self._rpc.close()
+        await self.rpc.close()
         await self.web.close()
 
 
