@@ -62,7 +62,6 @@ def _honest_episode(rng: random.Random) -> int:
         check_bounds(service)
         assert not service.connection.is_dead
     # Everything is told, everything is answered, every window is opened.
-    client.finish_requests()
     for _ in range(1000):
         _deliver(rng, service, client.take())
         service.answer_all()
@@ -83,11 +82,12 @@ def _hostile_episode(rng: random.Random) -> int:
     service = Service(rng, streams_max=rng.choice((1, 5, 100)))
     client = HonestClient(rng)
     kept: list[bytes] = []
+    damage = rng.choice((0.003, 0.02, 0.1, 0.3))  # Little of it lets the connection live longer.
     for step in range(EPISODE_STEPS):
         client.act()
         frames = split_frames(client.take(), has_preface=step == 0)
         kept = (kept + frames[1:])[-20:]
-        data = b"".join(_damaged(rng, each, kept) for each in frames)
+        data = b"".join(_damaged(rng, each, kept, damage) for each in frames)
         was_dead = service.connection.is_dead
         _deliver(rng, service, data)
         if rng.random() < 0.5:
@@ -112,8 +112,8 @@ def _deliver(rng: random.Random, service: Service, data: bytes) -> None:
         service.connection.refill()
 
 
-def _damaged(rng: random.Random, frame: bytes, kept: list[bytes]) -> bytes:
-    if rng.random() < 0.85 or len(frame) < 9:
+def _damaged(rng: random.Random, frame: bytes, kept: list[bytes], damage: float) -> bytes:
+    if rng.random() >= damage or len(frame) < 9:
         return frame
     head, payload = bytearray(frame[:9]), bytearray(frame[9:])
     way = rng.randrange(10)

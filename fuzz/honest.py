@@ -35,6 +35,7 @@ class HonestClient:
         self._peer: Any = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._peer.initiate_connection()
         self.unfinished: dict[int, _Request] = {}
+        self._is_settling = True  # SETTINGS has not been acknowledged.
         self.answered = 0
         self._actions = (
             *[self._open] * 5,
@@ -121,6 +122,9 @@ class HonestClient:
 
     def _settings(self) -> None:
         rng = self._rng
+        if self._is_settling:
+            return  # h2 takes an acknowledgement for one of all that it has changed since.
+        self._is_settling = True
         self._peer.update_settings(
             {
                 SettingCodes.INITIAL_WINDOW_SIZE: rng.choice(_WINDOWS),
@@ -157,6 +161,8 @@ class HonestClient:
 
     def _on_event(self, event: Any) -> None:
         assert not isinstance(event, events.ConnectionTerminated), event
+        if isinstance(event, events.SettingsAcknowledged):
+            self._is_settling = False
         request = self.unfinished.get(getattr(event, "stream_id", None) or 0)
         if request is None:
             return
@@ -173,11 +179,11 @@ class HonestClient:
             assert event.error_code == ErrorCodes.REFUSED_STREAM, event
             del self.unfinished[event.stream_id]
 
-    def finish_requests(self) -> None:
-        self._peer.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20})
-
     def open_windows(self) -> None:
         """Let the server send, and send what is left."""
+        if not self._is_settling and self._peer.local_settings.initial_window_size < 1 << 20:
+            self._is_settling = True
+            self._peer.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20})
         self._widen(None, 1 << 20)
         for stream_id, request in list(self.unfinished.items()):
             self._widen(stream_id, 1 << 18)
