@@ -354,7 +354,8 @@ class _Server:
             ),
         )
         logger.info(_LISTENING)
-        for url in self._config.listen_client_urls:
+        config = self._config
+        for url in (*config.listen_client_urls, *config.listen_client_http_urls):
             logger.info(
                 "serving client traffic securely"
                 if url.is_tls

@@ -75,7 +75,7 @@ class Peer:
         assert data, "the connection has ended"
         for event in self.h2.receive_data(data):
             if isinstance(event, h2.events.ResponseReceived):
-                self.headers[event.stream_id] = dict(event.headers)
+                self.headers[event.stream_id] = {str(k): str(v) for k, v in event.headers}
             elif isinstance(event, h2.events.DataReceived):
                 self.bodies[event.stream_id] += event.data
                 if self.gives_back and event.flow_controlled_length:
@@ -243,15 +243,17 @@ async def test_a_watch_that_nobody_reads_holds_little_and_nobody_up(server: Runn
 def test_an_answer_that_nobody_takes_is_dropped_after_a_time() -> None:
     async def scenario() -> None:
         clock = FakeClock()
-        async with running(transport="native", clock=clock) as server:
-            async with peer_of(server, INITIAL_WINDOW_SIZE=0) as peer:
-                number = await peer.request("GET", "/version")
-                while number not in peer.headers:
-                    await peer.read()
-                await clock.advance(UNTAKEN_S + 1)
-                while number not in peer.resets:
-                    await peer.read()
-                assert peer.resets[number] == h2.errors.ErrorCodes.CANCEL
+        async with (
+            running(transport="native", clock=clock) as server,
+            peer_of(server, INITIAL_WINDOW_SIZE=0) as peer,
+        ):
+            number = await peer.request("GET", "/version")
+            while number not in peer.headers:
+                await peer.read()
+            await clock.advance(UNTAKEN_S + 1)
+            while number not in peer.resets:
+                await peer.read()
+            assert peer.resets[number] == h2.errors.ErrorCodes.CANCEL
 
     asyncio.run(scenario())
 
