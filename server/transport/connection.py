@@ -170,7 +170,7 @@ class Connection(Peer):
         stream = self._streams.get(stream_id)
         if stream is None or stream.is_remote_closed:
             self._check_used(stream_id)
-            if self._is_ignored(stream_id):
+            if stream is None and self._is_ignored(stream_id):
                 self._nuisance()
                 return
             raise StreamFault(stream_id, ErrorCode.STREAM_CLOSED)
