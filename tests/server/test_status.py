@@ -43,6 +43,8 @@ TOO_MANY_REQUESTS           2   etcdserver: too many requests
 NOT_PRIMARY                 2   not a primary lessor
 STREAM_CUSTOM_SORT         12   RangeStream does not support custom sort orders
 STREAM_FILTERS             12   RangeStream does not support revision filters
+DEADLINE_EXCEEDED           4   context deadline exceeded
+NO_MESSAGE                 13   grpc: a unary call needs one whole message
 """
 GOLDEN: Final = {
     name: (int(code), text)
