@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 ORGANIZATION: Final = "etcd"  # Of the subject; etcd's, for clients that look.
 DAYS_A_YEAR: Final = 365
+CURVE: Final = ec.SECP256R1  # etcd's is P-521, with which clients built on BoringSSL do not deal.
 _DIRECTORY_MODE: Final = 0o700
 _KEY_MODE: Final = 0o600
 
@@ -50,7 +51,7 @@ def ensure_pair(
     pair = Pair(directory / "cert.pem", directory / "key.pem")
     if pair.cert_file.exists() and pair.key_file.exists():
         return pair
-    key = ec.generate_private_key(ec.SECP521R1())
+    key = ec.generate_private_key(CURVE())
     certificate = _certificate(key, hosts, validity_years=validity_years, unix_s=unix_s)
     directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
     # The key first, and both under other names until they are whole: a start that was cut short
@@ -92,7 +93,7 @@ def _certificate(
         .add_extension(_key_usage(), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([_general(host) for host in hosts]), False)
-        .sign(key, hashes.SHA512())
+        .sign(key, hashes.SHA256())
     )
 
 

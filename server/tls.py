@@ -12,6 +12,7 @@ What is always true:
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import logging
 import ssl
 import weakref
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT_S: Final = 10.0  # From the connection's begin; a slow one takes a second.
 HANDSHAKES_MAX: Final = 1024  # Under way at once; a full backlog of connections gets through.
+BUFFER_BYTES: Final = 32 << 10  # Of each connection, to read into: two records of TLS.
 SHUTDOWN_TIMEOUT_S: Final = 5.0  # For the client's goodbye, once we have said ours.
 AUTO_DIRECTORY: Final = Path("fixtures") / "client"  # In the data directory; etcd's place.
 
@@ -76,6 +78,8 @@ class ServerTLS:
         Raises:
             StartError: the files were changed a moment ago, and to nothing of use.
         """
+        # asyncio keeps 256 KiB for each connection, which 10,000 idle clients would make gigabytes.
+        asyncio.sslproto.SSLProtocol.max_size = BUFFER_BYTES
         source = self.source
         if alpn != ALPN:
             try:

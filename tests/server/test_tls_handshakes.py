@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +14,7 @@ import pytest
 
 from server.clock import SystemClock
 from server.security import Security
-from server.tls import HANDSHAKE_TIMEOUT_S, ServerTLS
+from server.tls import BUFFER_BYTES, HANDSHAKE_TIMEOUT_S, ServerTLS
 from server.tls_files import ALPN_HTTP1, Files
 from tests.support.authority import Authority
 from tests.support.client import until
@@ -169,4 +171,23 @@ def test_the_bounds_are_told_to_asyncio(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     own = authority.issue("server")
     tls = ServerTLS(Security(), Files(own.cert_file, own.key_file, None), SystemClock())
+    assert asyncio.sslproto.SSLProtocol.max_size > 0, "this Python has what we set"
     assert tls.listening()["ssl_handshake_timeout"] == HANDSHAKE_TIMEOUT_S
+    assert asyncio.sslproto.SSLProtocol.max_size == BUFFER_BYTES
+
+
+def test_an_idle_connection_keeps_no_more_than_its_buffer(tmp_path: Path, socket: Path) -> None:
+    """asyncio's own are eight times as large, and 10,000 clients have one each."""
+
+    async def scenario() -> None:
+        async with door(tmp_path, socket, timeout_s=60, most=9) as open_door:
+            _, writer = await open_door.begin()
+            sizes = [
+                len(each._ssl_buffer)  # type: ignore[attr-defined]  # not in the stubs
+                for each in gc.get_objects()
+                if isinstance(each, asyncio.sslproto.SSLProtocol) and each._server_side
+            ]
+            assert BUFFER_BYTES in sizes
+            writer.transport.abort()
+
+    asyncio.run(scenario())
