@@ -136,8 +136,9 @@ class ServerTLS:
         made = context.wrap_bio(incoming, outgoing, server_side=True)
         assert isinstance(made, _Handshake)
         made.tls = self
+        made.outgoing = outgoing
         if is_full:
-            made.is_refused = True
+            made.error = ssl.SSLError("too many handshakes under way")
         else:
             self._handshakes[made] = now
         if is_full and not self._is_full:
@@ -148,10 +149,13 @@ class ServerTLS:
         self._is_full = is_full
         return made
 
-    def ended(self, handshake: _Handshake, error: ssl.SSLError | None) -> None:
+    def ended(self, handshake: _Handshake) -> None:
         self._handshakes.pop(handshake, None)
-        if error is not None:
-            logger.warning("rejected connection", extra=fields(error=str(error)))
+
+    def failed(self, error: ssl.SSLError) -> bool:
+        """Whether there is room to tell the client, which is one more to wait for until it goes."""
+        logger.warning("rejected connection", extra=fields(error=str(error)))
+        return len(self._handshakes) <= self._handshakes_max // 2
 
     def _forget(self, before: float) -> None:
         """Those that began before then are over, though asyncio does not tell of all of them."""
@@ -162,25 +166,36 @@ class ServerTLS:
 class _Handshake(ssl.SSLObject):
     """Lets in whom the server admits, before anything else sees the connection.
 
-    To asyncio, who is not admitted is a handshake that failed.
+    To asyncio, who is not admitted is a handshake that failed. Where TLS has an alert for the
+    failure, asyncio would close before it is sent: so it is told to wait for more, sends what
+    there is, and learns of the failure when the client says or does anything more.
     """
 
     tls: ServerTLS
+    outgoing: ssl.MemoryBIO
     peer_cn: str | None = None
-    is_refused = False
+    error: ssl.SSLError | None = None
 
     def do_handshake(self) -> None:
-        if self.is_refused:
-            raise ssl.SSLError("too many handshakes under way")
+        if self.error is not None:
+            self.tls.ended(self)
+            raise self.error
         try:
             super().do_handshake()
-            self.peer_cn = self.tls.admit(self.getpeercert() or {})
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as error:
-            self.tls.ended(self, error)
+            if self.tls.failed(error) and self.outgoing.pending:
+                self.error = error
+                raise ssl.SSLWantReadError from error
+            self.tls.ended(self)
             raise
-        self.tls.ended(self, None)
+        self.tls.ended(self)
+        try:
+            self.peer_cn = self.tls.admit(self.getpeercert() or {})
+        except ssl.SSLError as error:
+            self.tls.failed(error)
+            raise
 
 
 class _AnewEachTime(ssl.SSLContext):

@@ -96,6 +96,15 @@ async def test_required_certificates_are_checked_by_the_systems_authorities_if_n
                 await server.name_of(world.authority, own)
 
 
+@run
+async def test_a_client_without_a_certificate_is_told_that_it_needs_one(world: World) -> None:
+    async with secure("native", **world.required) as server:
+        with pytest.raises(RefusedError, match=r"(?i)certificate.required"):
+            await server.handshake(trusting(world.authority))
+        with pytest.raises(RefusedError, match=r"(?i)unknown.ca"):
+            await server.handshake(trusting(world.authority, world.clients["stranger"]))
+
+
 @on_both
 @run
 async def test_a_stream_knows_its_client_too(transport: str, world: World) -> None:

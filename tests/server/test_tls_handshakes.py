@@ -24,6 +24,9 @@ from tests.support.secure import trusting
 # The beginning of a ClientHello: a record of 512 bytes is announced, and few of them follow.
 BEGUN = bytes.fromhex("1603010200010001fc0303")
 
+# A whole record with a ServerHello, which no client sends.
+OUT_OF_ORDER = bytes.fromhex("160301000402000000")
+
 
 class Greeter(asyncio.Protocol):
     """Says one word to everybody who got in."""
@@ -126,6 +129,30 @@ def test_so_many_may_be_under_way_and_no_more(
             await clock.advance(60)
             assert await open_door.enter() == b"in"
             for _, writer in begun:
+                writer.transport.abort()
+
+    asyncio.run(scenario())
+
+
+def test_a_client_is_told_why_and_waiting_for_it_to_go_leaves_room(
+    tmp_path: Path, socket: Path
+) -> None:
+    async def scenario() -> None:
+        async with door(tmp_path, socket, timeout_s=60, most=4) as open_door:
+            failed = []
+            for _ in range(9):
+                reader, writer = await asyncio.open_unix_connection(socket)
+                writer.write(OUT_OF_ORDER)
+                async with asyncio.timeout(20):
+                    if alert := await reader.read(1):
+                        assert alert == b"\x15"  # TLS's kind of record for it.
+                        failed.append(writer)
+                    else:
+                        writer.transport.abort()
+            assert 0 < len(failed) <= 3
+            assert open_door.tls.handshakes == len(failed)
+            assert await open_door.enter() == b"in"
+            for writer in failed:
                 writer.transport.abort()
 
     asyncio.run(scenario())
