@@ -1,4 +1,4 @@
-"""gRPC calls on the core: messages however they are cut, windows, deadlines, and every early end."""
+"""gRPC calls on the core: messages however cut, windows, deadlines, and every early end."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ async def test_a_message_larger_than_the_window_arrives() -> None:
         room -= len(piece)
         for each in parsed(talk.connection.take()):
             if each.stream_id == 1:
-                room += each.window_increment  # type: ignore[attr-defined]
+                room += each.window_increment
                 granted += 1
     message = await talk.stream.receive()
     assert message is not None

@@ -51,7 +51,7 @@ def test_the_first_frame_is_settings_and_theirs_is_acknowledged() -> None:
     assert peer.send(PREFACE[:10]) == []
     acknowledged, *rest = peer.send(PREFACE[10:], frame(SETTINGS, 0, 0))
     assert isinstance(acknowledged, SettingsFrame)
-    assert (acknowledged.flags, rest) == ({"ACK"}, [])
+    assert (set(acknowledged.flags), rest) == ({"ACK"}, [])
 
 
 @pytest.mark.parametrize("opening", [b"GET / HTTP/1.1\r\n", b"\x16\x03\x01", b"PRI * HTTP/2.1"])
@@ -257,7 +257,7 @@ def test_a_ping_is_answered_with_its_payload_and_an_answer_is_not() -> None:
     peer = Peer()
     (answer,) = peer.send(frame(PING, 0, 0, b"12345678"), frame(PING, ACK, 0, b"87654321"))
     assert isinstance(answer, PingFrame)
-    assert (answer.flags, answer.opaque_data) == ({"ACK"}, b"12345678")
+    assert (set(answer.flags), answer.opaque_data) == ({"ACK"}, b"12345678")
 
 
 def test_a_block_may_be_spread_over_continuations_and_padded() -> None:
