@@ -274,6 +274,8 @@ class Connection(Peer):
         stream = self._streams.get(stream_id)
         if stream is None:
             if self._is_ignored(stream_id) and stream_id in self._closed:
+                if not flags & END_STREAM:  # Wrong whenever it was sent.
+                    raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
                 self._nuisance()
                 return
             code = (

@@ -324,6 +324,23 @@ def test_draining_finishes_what_was_begun_and_ignores_what_comes_after() -> None
     assert len(peer.seen) == 1
 
 
+def test_a_violation_while_draining_still_names_the_last_stream_that_was_served() -> None:
+    """RFC 9113 section 6.8: what is above it the client may send elsewhere."""
+    peer = Peer()
+    peer.send(call(1, method=b"Late"))
+    peer.connection.drain()
+    (_, told) = [*peer.read(), *peer.send(call(3), frame(PING, 0, 0, b"short"))]
+    assert isinstance(told, GoAwayFrame)
+    assert (told.last_stream_id, told.error_code) == (1, E.FRAME_SIZE_ERROR)
+
+
+def test_a_second_head_is_an_error_even_behind_a_complete_answer() -> None:
+    """RFC 9113 section 8.1: it could not have been right before the client knew, either."""
+    peer = Peer()
+    assert resets(peer.send(headers(1, _path=b"/f.S/None"))) == [(1, E.NO_ERROR)]
+    assert resets(peer.send(headers(1))) == [(1, E.PROTOCOL_ERROR)]
+
+
 def test_a_block_seen_before_means_the_same_until_the_table_changes() -> None:
     """The cache of heads: an indexed block changes its meaning with every insertion."""
     peer = Peer()

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from server.transport.connection import BLOCK_FRAMES_MAX, BLOCKS_MAX
+from server.transport.connection import BLOCK_FRAMES_MAX, BLOCK_KEPT_BYTES_MAX, BLOCKS_MAX
 from server.transport.frames import (
     CONTINUATION,
     DATA,
@@ -138,14 +138,15 @@ def test_a_client_that_never_repeats_itself_fills_no_cache() -> None:
     tracemalloc.start()
     for number in range(3000):
         stream_id = 1 + 2 * number
-        secret = b"%d" % number * 400
+        secret = b"%d" % number * (number % 1000)
         peer.send(
             frame(HEADERS, END_HEADERS, stream_id, block(token=secret)),
             rst_stream(stream_id, ErrorCode.CANCEL),
         )
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(peer.connection._heads) <= BLOCKS_MAX
+    assert 0 < len(peer.connection._heads) <= BLOCKS_MAX
+    assert max(map(len, peer.connection._heads)) <= BLOCK_KEPT_BYTES_MAX
     assert kept < 2_000_000
 
 
