@@ -25,11 +25,11 @@ class Front:
     def __init__(self, rpc: Transport, web: WebServer, app: WebApp) -> None:
         self.rpc = rpc
         self.web = web
-        self._app = app
+        self.app = app
 
     @property
     def streams(self) -> int:
-        return self.rpc.streams + self._app.streams
+        return self.rpc.streams + self.app.streams
 
     async def listen(self, url: URL) -> None:
         await self.rpc.listen(url)

@@ -2,7 +2,7 @@
 
 h11 reads requests strictly, and what it refuses is answered with 400 and the end of the
 connection. A head is bounded by `HEAD_BYTES_MAX`; a client that does not get on with one, and a
-connection that nobody asks anything on, by `IDLE_MAX_S`.
+connection that nobody asks anything on, by `IDLE_MAX_S`; an answer that nobody takes, `UNTAKEN_S`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from server.clock import Clock
 from server.tls import ServerTLS
 from server.tls_files import ALPN_HTTP1
 from server.transport.base import DRAIN_LOOK_S
+from server.transport.host import UNTAKEN_S
 from server.urls import URL
 
 HEAD_BYTES_MAX: Final = 64 << 10  # Of a request line and its headers.
@@ -130,8 +131,11 @@ class WebServer:
         too_old = self.clock.now() - IDLE_MAX_S
         for undecided in [each for each in self.undecided if each.begun_at <= too_old]:
             undecided.close()
+        too_slow = self.clock.now() - UNTAKEN_S
         for protocol in list(self.connections):
-            if protocol.is_idle and protocol.idle_since <= too_old:
+            if protocol.is_untaken and protocol.paused_at <= too_slow:
+                protocol.transport.abort()
+            elif protocol.is_idle and protocol.idle_since <= too_old:
                 protocol.transport.close()
 
     async def drain(self, grace_s: float) -> None:
@@ -165,6 +169,14 @@ class Http1Protocol(H11Protocol):
         super().__init__(server.config, server.state, {})
         self._server = server
         self.idle_since = server.clock.now()
+        self.paused_at = 0.0  # When the client last stopped reading.
+
+    @property
+    def is_untaken(self) -> bool:
+        """A whole answer waits for a client that does not read. A stream may wait for ever."""
+        if self.flow is None or not self.flow.write_paused:
+            return False
+        return self.is_idle or not self.cycle.response_started
 
     @property
     def is_idle(self) -> bool:
@@ -178,6 +190,10 @@ class Http1Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.pop(self, None)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self.paused_at = self._server.clock.now()
+        super().pause_writing()
 
     def on_response_complete(self) -> None:
         self.idle_since = self._server.clock.now()

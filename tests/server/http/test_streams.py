@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message
 
+from server.call import Stream
 from server.http.mapping import Documents
-from tests.server.http.support import Wire, b64, web, wired
+from server.http.streams import GatewayStream
+from tests.server.http.support import WAIT_S, Wire, b64, web, wired
 from tests.support.client import until
+from tests.support.clock import settle
 from tests.support.serving import Running
 
 FOO = b64("foo")
@@ -184,6 +189,52 @@ async def test_a_watch_that_nobody_reads_is_caught_up_once_somebody_does(server:
             events = (await result(wire))["events"]
             revisions += [int(event["kv"]["mod_revision"]) for event in events]
         assert revisions == list(range(2, 2 + count))
+
+
+def test_no_more_is_read_of_a_request_than_its_service_takes() -> None:
+    async def scenario() -> None:
+        reads = 0
+        take = asyncio.Event()
+
+        async def receive() -> Message:
+            nonlocal reads
+            reads += 1
+            return {"type": "http.request", "body": b"{}{}", "more_body": reads < 4}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def serve(stream: Stream) -> None:
+            await take.wait()
+            while await stream.receive() is not None:
+                taken.append(reads)
+
+        sent: list[Message] = []
+        taken: list[int] = []
+        stream = GatewayStream(receive, send, decode=bytes, encode=_never, limit_bytes=10)
+        serving = asyncio.ensure_future(stream.run(serve))
+        await settle()
+        assert reads == 1
+        take.set()
+        await asyncio.wait((serving,), timeout=WAIT_S)
+        assert len(taken) == 8
+
+    asyncio.run(scenario())
+
+
+async def _never(message: bytes) -> bytes:
+    raise AssertionError(f"nothing is sent: {message!r}")
+
+
+@web()
+async def test_a_server_that_is_stopping_refuses_what_comes_then(
+    server: Running, client: httpx.AsyncClient
+) -> None:
+    server.front.app.stop()
+    for path in ("kv/range", "watch"):
+        answer = await client.post(f"/v3/{path}", content=CREATE)
+        assert answer.status_code == 503
+        assert answer.json()["message"] == "etcdserver: server stopped"
 
 
 # --- where one object ends ---
