@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from etcdpb import rpc_pb2 as pb
 from tests.process.conftest import Servers
 from tests.support.authority import Authority, Issued
 from tests.support.process import ServerProcess
+from tests.support.secure import trusting
 
 WAIT_MAX_S: Final = 20
 TRANSPORTS: Final = ("native", "grpcio")
@@ -153,6 +155,33 @@ def test_openssl_s_own_client_sees_what_was_asked_for(servers: Servers, world: W
     assert "ALPN protocol: h2" in text
     assert "Verify return code: 0 (ok)" in text
     assert "alert protocol version" in world.s_client(*certificate, "-tls1_2")
+
+
+@pytest.mark.parametrize("is_own_port", [False, True])
+def test_http_is_kept_from_the_same_clients_as_grpc(
+    is_own_port: bool, servers: Servers, world: World, tmp_path: Path
+) -> None:
+    revoked = world.authority.issue("mallory")
+    crl = world.authority.revoke(tmp_path / "crl", revoked)
+    flags = [*world.flags, f"--client-crl-file={crl}", "--transport=native"]
+    port = world.port
+    if is_own_port:
+        port = _free_port()
+        flags.append(f"--listen-client-http-urls=https://127.0.0.1:{port}")
+    servers.spawn(*flags, url=world.url).wait_until_ready()
+
+    def health(own: Issued) -> int:
+        context = trusting(world.authority, own, alpn=("h2", "http/1.1") if is_own_port else ())
+        connection = HTTPSConnection("127.0.0.1", port, timeout=WAIT_MAX_S, context=context)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    assert health(world.alice) == 200
+    with pytest.raises(OSError):  # noqa: PT011  # however a connection can be lost
+        health(revoked)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -126,7 +126,8 @@ def trusting(
     path = authority if isinstance(authority, Path) else authority.ca_file
     context = ssl.create_default_context(cafile=path)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Our tiny authority skips some formalities.
-    context.set_alpn_protocols(alpn)
+    if alpn:
+        context.set_alpn_protocols(alpn)
     if own is not None:
         context.load_cert_chain(own.cert_file, own.key_file)
     return context
