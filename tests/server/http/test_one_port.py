@@ -10,6 +10,7 @@ import pytest
 
 from server.config import Config, ConfigError
 from server.transport.frames import PREFACE
+from server.transport.host import UNTAKEN_S
 from server.transport.http1 import HEAD_BYTES_MAX, IDLE_MAX_S
 from server.urls import URL, parse_urls
 from tests.server.http.support import Wire, http_client, web, wired
@@ -190,6 +191,33 @@ def test_a_connection_that_asks_nothing_is_closed_in_the_end() -> None:
                 assert b"events" in await watcher.chunk()
             for wire in (silent, undecided, unfinished, used):
                 await wire.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_nobody_takes_is_dropped_after_a_time_and_a_watch_is_not() -> None:
+    async def scenario() -> None:
+        clock = FakeClock()
+        async with running(transport="native", clock=clock) as server:
+            body = b'{"key":"YQ==","range_end":"AA=="}'
+            head = f"POST /v3/kv/range HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+            request = head.encode() + body
+            web = server.front.web
+            async with wired(server) as watcher:
+                await watcher.post("/v3/watch", b'{"create_request":%s}' % body)
+                await watcher.head()
+                await watcher.chunk()
+                for _ in range(4):
+                    await server.put_many(1, value=b"v" * 1_000_000)
+                await until(lambda: any(each.flow.write_paused for each in web.connections))
+                for at_once in (1, 3):
+                    async with wired(server) as wire:
+                        await wire.send(request * at_once)
+                        await until(lambda: any(each.is_untaken for each in web.connections))
+                        for _ in range(int(UNTAKEN_S) + 2):
+                            await clock.advance(1)
+                        await until(lambda: len(web.connections) == 1)
+                assert len(json.loads(await watcher.chunk())["result"]["events"]) >= 1
 
     asyncio.run(scenario())
 
