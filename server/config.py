@@ -25,7 +25,7 @@ __all__ = ("Config", "ConfigError", "Effect", "Setting", "StartError", "settings
 
 LOG_LEVELS: Final = ("debug", "info", "warn", "error", "panic", "fatal")
 LOG_FORMATS: Final = ("json", "console")
-TRANSPORTS: Final = ("grpcio", "native")
+TRANSPORTS: Final = ("native", "grpcio")
 ELECTION_MS_MAX: Final = 50_000  # etcd's maxElectionMs.
 QUOTA_DEFAULT_BYTES: Final = 2 * 1024**3  # What a quota of 0 means; etcd's DefaultQuotaBytes.
 REQUEST_TIMEOUT_BASE_S: Final = 5.0  # etcd adds two election timeouts to it (ReqTimeout).
@@ -70,7 +70,7 @@ class Config(Security):
         False, BOOL, "Member", "Keep everything in memory and touch no disk. Not in etcd."
     )
     transport: str = option(
-        "grpcio", choice(*TRANSPORTS), "Member", "Which gRPC stack serves clients. Not in etcd."
+        "native", choice(*TRANSPORTS), "Member", "Which gRPC stack serves clients. Not in etcd."
     )
     heartbeat_interval_ms: int = option(
         100, UINT, "Member", "Heartbeat in milliseconds; bounds --election-timeout."

@@ -7,18 +7,23 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from server.config import TRANSPORTS, Config
 from tests.process.client import Client
 from tests.support.process import ServerProcess
+
+ON_EACH_TRANSPORT: Final = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 class Servers:
     """Starts servers over one data directory and clients of them."""
 
-    def __init__(self, data_dir: Path, sockets: Path, stack: ExitStack) -> None:
+    def __init__(self, data_dir: Path, transport: str, sockets: Path, stack: ExitStack) -> None:
         self.data_dir = data_dir
+        self._transport = transport
         self._sockets = sockets
         self._stack = stack
         self._started = 0
@@ -26,7 +31,8 @@ class Servers:
     def spawn(self, *flags: str, data_dir: Path | None = None, url: str = "") -> ServerProcess:
         """A server on its way up, or to its refusal."""
         socket = None if url else self.new_socket()
-        server = ServerProcess(data_dir or self.data_dir, *flags, socket=socket, url=url)
+        chosen = (f"--transport={self._transport}", *flags)
+        server = ServerProcess(data_dir or self.data_dir, *chosen, socket=socket, url=url)
         return self._stack.enter_context(server)
 
     def new_socket(self) -> Path:
@@ -63,6 +69,12 @@ def sockets() -> Iterator[Path]:
 
 
 @pytest.fixture
-def servers(tmp_path: Path, sockets: Path) -> Iterator[Servers]:
+def transport() -> str:
+    """Of the servers. Where it could matter, the module's `pytestmark` is `ON_EACH_TRANSPORT`."""
+    return Config().transport
+
+
+@pytest.fixture
+def servers(tmp_path: Path, transport: str, sockets: Path) -> Iterator[Servers]:
     with ExitStack() as stack:
-        yield Servers(tmp_path / "data", sockets, stack)
+        yield Servers(tmp_path / "data", transport, sockets, stack)

@@ -12,8 +12,10 @@ from typing import Final
 import pytest
 
 from tests.process.audit import Audit
-from tests.process.conftest import Servers
+from tests.process.conftest import ON_EACH_TRANSPORT, Servers
 from tests.process.load import Crew
+
+pytestmark = ON_EACH_TRANSPORT
 
 KILLS: Final = int(os.environ.get("TENURE_KILLS", "16"))
 SEED: Final = int(os.environ.get("TENURE_KILLS_SEED", "1"))

@@ -49,7 +49,7 @@ def get(url: str, path: str) -> tuple[int, bytes]:
 
 
 def native(servers: Servers, *flags: str) -> ServerProcess:
-    return servers.spawn("--transport=native", *flags, url=free_url()).wait_until_ready()
+    return servers.spawn(*flags, url=free_url()).wait_until_ready()
 
 
 def test_grpc_and_http_clients_use_one_port(servers: Servers) -> None:

@@ -12,8 +12,10 @@ import pytest
 
 from etcdpb import rpc_pb2
 from tests.process.client import Client, Exchange
-from tests.process.conftest import Servers
+from tests.process.conftest import ON_EACH_TRANSPORT, Servers
 from tests.support.process import ServerProcess
+
+pytestmark = ON_EACH_TRANSPORT
 
 SHUTTING_DOWN: Final = "received signal; shutting down"
 STOPPED: Final = "etcdserver: server stopped"

@@ -9,7 +9,9 @@ from typing import Final
 import pytest
 
 from etcdpb import rpc_pb2
-from tests.process.conftest import Servers
+from tests.process.conftest import ON_EACH_TRANSPORT, Servers
+
+pytestmark = ON_EACH_TRANSPORT
 
 TTL: Final = 2  # Seconds. The default floor is 2 too; it is lowered to see that it is not at work.
 STALL_S: Final = TTL + 0.5  # So both leases are overdue when the process goes on.

@@ -15,13 +15,12 @@ import grpc
 import pytest
 
 from etcdpb import rpc_pb2 as pb
-from tests.process.conftest import Servers
+from tests.process.conftest import ON_EACH_TRANSPORT, Servers
 from tests.support.authority import Authority, Issued
 from tests.support.process import ServerProcess
 from tests.support.secure import trusting
 
 WAIT_MAX_S: Final = 20
-TRANSPORTS: Final = ("native", "grpcio")
 SECURE: Final = "serving client traffic securely"
 INSECURE: Final = "serving client traffic insecurely; this is strongly discouraged!"
 _PATH: Final = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -115,11 +114,11 @@ def _addresses(server: ServerProcess, message: str) -> list[str]:
     return [line["address"] for line in server.lines if line["msg"] == message]
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@ON_EACH_TRANSPORT
 def test_grpc_s_own_client_gets_in_with_a_certificate_and_not_without(
-    transport: str, servers: Servers, world: World
+    servers: Servers, world: World
 ) -> None:
-    server = servers.spawn("--transport", transport, *world.flags, url=world.url)
+    server = servers.spawn(*world.flags, url=world.url)
     server.wait_until_ready()
     root = world.authority.ca_file.read_bytes()
     with pytest.raises(grpc.RpcError):
@@ -133,12 +132,10 @@ def test_grpc_s_own_client_gets_in_with_a_certificate_and_not_without(
 
 
 @pytest.mark.compat
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_etcdctl_gets_in_with_a_certificate_and_not_without(
-    transport: str, servers: Servers, world: World
-) -> None:
+@ON_EACH_TRANSPORT
+def test_etcdctl_gets_in_with_a_certificate_and_not_without(servers: Servers, world: World) -> None:
     _tool("etcdctl")
-    servers.spawn("--transport", transport, *world.flags, url=world.url).wait_until_ready()
+    servers.spawn(*world.flags, url=world.url).wait_until_ready()
     assert world.etcdctl(world.alice, "put", "a", "b").stdout == "OK\n"
     assert world.etcdctl(world.alice, "get", "a").stdout == "a\nb\n"
     refused = world.etcdctl(None, "--dial-timeout=1s", "--command-timeout=1s", "get", "a")
@@ -148,7 +145,7 @@ def test_etcdctl_gets_in_with_a_certificate_and_not_without(
 @pytest.mark.compat
 def test_openssl_s_own_client_sees_what_was_asked_for(servers: Servers, world: World) -> None:
     _tool("openssl")
-    flags = (*world.flags, "--tls-min-version=TLS1.3", "--transport=native")
+    flags = (*world.flags, "--tls-min-version=TLS1.3")
     servers.spawn(*flags, url=world.url).wait_until_ready()
     certificate = ("-cert", str(world.alice.cert_file), "-key", str(world.alice.key_file))
     text = world.s_client(*certificate)
@@ -163,7 +160,7 @@ def test_http_is_kept_from_the_same_clients_as_grpc(
 ) -> None:
     revoked = world.authority.issue("mallory")
     crl = world.authority.revoke(tmp_path / "crl", revoked)
-    flags = [*world.flags, f"--client-crl-file={crl}", "--transport=native"]
+    flags = [*world.flags, f"--client-crl-file={crl}"]
     port = world.port
     if is_own_port:
         port = _free_port()
@@ -184,11 +181,9 @@ def test_http_is_kept_from_the_same_clients_as_grpc(
         health(revoked)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_made_certificate_outlives_the_process(
-    transport: str, servers: Servers, world: World
-) -> None:
-    flags = ("--auto-tls", "--self-signed-cert-validity=2", "--transport", transport)
+@ON_EACH_TRANSPORT
+def test_a_made_certificate_outlives_the_process(servers: Servers, world: World) -> None:
+    flags = ("--auto-tls", "--self-signed-cert-validity=2")
     root = b""
     for revision in (2, 3):
         server = servers.spawn(*flags, url=world.url).wait_until_ready()
@@ -213,6 +208,6 @@ def test_certificates_are_of_no_use_to_a_url_without_tls_and_that_is_said(
 
 def test_a_certificate_that_is_not_there_ends_the_start(servers: Servers, world: World) -> None:
     world.own.cert_file.unlink()
-    server = servers.spawn("--transport=native", *world.flags, url=world.url)
+    server = servers.spawn(*world.flags, url=world.url)
     assert server.wait() == 1
     assert str(world.own.cert_file) in server.fatal()["error"]
