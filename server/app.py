@@ -1,7 +1,7 @@
-"""Builds every object, starts them in order, and takes them down in the reverse.
+"""One run of the process: opens what is on disk, starts everything in order, ends it in reverse.
 
-This is the one place where the parts meet: nothing else constructs a store, a lessor or an
-engine for a running server, and no part is changed after it was made.
+Nothing else opens a store for a running server; what stands on it is put together by
+`server.core`.
 """
 
 from __future__ import annotations
@@ -12,42 +12,26 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from etcdpb import rpc_pb2
 from mvcc.backend.base import Backend
 from mvcc.backend.errors import BackendError
 from mvcc.backend.mark import Mark
 from mvcc.backend.memory import MemoryBackend
 from mvcc.backend.rocks import RocksBackend
-from mvcc.watch import WatchHub
 from server.clock import Clock, SystemClock
 from server.config import Config, StartError
+from server.core import Core, build_core
 from server.datadir import DataDir, Lock
-from server.engine import Engine
-from server.expiry import Expirer
 from server.flusher import Flusher, InlineFlusher, ThreadFlusher
-from server.header import Headers
 from server.http.app import HttpApp
 from server.identity import bootstrap_identity
-from server.lease_ids import LeaseIDs
 from server.log import fields
-from server.metrics.observed import Observed, ObservedFlusher
-from server.metrics.sources import Sources
-from server.quota import Quota
+from server.metrics.observed import Observed
 from server.recovery import Recovered, recover
-from server.services.cluster import ClusterService
-from server.services.kv import KVService
-from server.services.lease import LeaseService
-from server.services.maintenance import MaintenanceService
-from server.services.watch import WatchService
-from server.sweeper import Sweeper
 from server.tls import open_tls
-from server.transport.base import OVERHEAD_BYTES, Transport
-from server.transport.dispatch import MethodTable
+from server.transport.base import Transport
 from server.transport.front import make_front
 from server.version import CLUSTER_VERSION, ETCD_VERSION, TENURE_VERSION
 
@@ -57,104 +41,6 @@ DRAIN_GRACE_S: Final = 2.0  # For calls under way when the server is told to end
 GC_THRESHOLDS: Final = (50_000, 50, 100)  # A full collection walks every key; make it rare.
 FATAL_EXIT: Final = 1
 _LISTENING: Final = "ready to serve client requests"  # Waited for by etcd's own test harness.
-
-
-@dataclass(slots=True)
-class Core:
-    """Everything behind the transport, wired; the tasks are not yet running."""
-
-    recovered: Recovered
-    engine: Engine
-    hub: WatchHub
-    expirer: Expirer
-    sweeper: Sweeper
-    flusher: Flusher
-    methods: MethodTable
-    metrics: Sources
-
-    async def serve(self) -> None:
-        """Expire and sweep until cancelled; ends with the error if one of the two does."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.expirer.run())
-            tasks.create_task(self.sweeper.run())
-
-
-def build_core(
-    config: Config,
-    recovered: Recovered,
-    flusher: Flusher,
-    clock: Clock,
-    *,
-    mark: Mark | None,
-    unix_ms: int,
-    on_fatal: Callable[[BaseException], None],
-    observed: Observed | None = None,
-) -> Core:
-    """`observed` is what `flusher` tells its fsyncs, if it tells them at all."""
-    state, identity = recovered.state, recovered.identity
-    backend = state.store.backend
-    observed = observed or Observed()
-    flusher = ObservedFlusher(flusher, observed.commit_s)
-    hub = WatchHub(state.store)
-    engine = Engine(state, backend, hub, flusher, clock, acknowledged=mark, on_fatal=on_fatal)
-    headers = Headers(identity.cluster_id, identity.member_id, recovered.term)
-    quota = Quota(engine, state, identity.member_id, config.quota_bytes)
-    sweeper = Sweeper(engine, state.compactor, clock)
-    lease_ids = LeaseIDs(identity.member_id, unix_ms)
-    methods = MethodTable()
-    services = rpc_pb2.DESCRIPTOR.services_by_name
-    methods.add(
-        services["KV"],
-        KVService(
-            engine,
-            state,
-            headers,
-            quota,
-            sweeper,
-            max_txn_ops=config.max_txn_ops,
-            max_request_bytes=config.max_request_bytes,
-        ),
-    )
-    methods.add(
-        services["Watch"],
-        WatchService(
-            engine,
-            state.store,
-            hub,
-            headers,
-            clock,
-            progress_interval_s=config.progress_interval_s,
-            max_response_bytes=config.max_request_bytes + OVERHEAD_BYTES,
-        ),
-    )
-    methods.add(services["Lease"], LeaseService(engine, state, headers, quota, lease_ids))
-    methods.add(
-        services["Cluster"],
-        ClusterService(
-            headers,
-            name=config.name,
-            peer_urls=[url.text for url in config.initial_advertise_peer_urls],
-            client_urls=[url.text for url in config.advertise_client_urls],
-        ),
-    )
-    methods.add(services["Maintenance"], MaintenanceService(engine, state, backend, headers, quota))
-    expirer = Expirer(
-        engine,
-        state.lessor,
-        clock,
-        revoke_rate=config.lease_revoke_rate,
-        on_expired=observed.expiry_lag_s.observe_all,
-    )
-    metrics = Sources(
-        state,
-        engine,
-        hub,
-        methods.stats(),
-        observed,
-        member_id=identity.member_id,
-        quota_bytes=config.quota_bytes or 0,
-    )
-    return Core(recovered, engine, hub, expirer, sweeper, flusher, methods, metrics)
 
 
 def run(config: Config) -> int:

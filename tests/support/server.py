@@ -17,8 +17,8 @@ from google.protobuf.message_factory import GetMessageClass
 from etcdpb import rpc_pb2
 from mvcc.backend.base import Backend
 from mvcc.backend.mark import Mark
-from server.app import Core, build_core
 from server.config import Config
+from server.core import Core, build_core
 from server.identity import Identity
 from server.recovery import recover
 from server.status import RpcError

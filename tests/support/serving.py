@@ -26,10 +26,10 @@ from mvcc.backend.base import Backend
 from mvcc.backend.memory import MemoryBackend
 from mvcc.backend.rocks import RocksBackend
 from mvcc.watch import WatchHub
-from server.app import Core, build_core
 from server.clock import Clock, SystemClock
 from server.commands.kv import Put
 from server.config import TRANSPORTS, Config
+from server.core import Core, build_core
 from server.flusher import Flusher, InlineFlusher, ThreadFlusher
 from server.http.app import HttpApp
 from server.identity import bootstrap_identity
