@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from server.config import Effect, Setting
-from server.values import BOOL, DURATION, INT, LIST, STRING, UINT, URLS, Kind, choice
+from server.values import BOOL, DURATION, INT, LIST, STRING, UINT, Kind, choice
 
 _TLS: Final = "Security"
 _AUTH: Final = "Auth"
@@ -52,8 +52,6 @@ _WITHOUT_EFFECT: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
         ("compaction-sleep-interval", DURATION, "0s"),
     ),
     _HTTP: (
-        ("listen-metrics-urls", URLS, ""),
-        ("metrics", STRING, "basic"),
         ("enable-pprof", BOOL, "false"),
         ("enable-distributed-tracing", BOOL, "false"),
         ("distributed-tracing-address", STRING, "localhost:4317"),

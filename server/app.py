@@ -212,6 +212,7 @@ class _Server:
         for urls, listen in (
             (config.listen_client_urls, front.listen),
             (config.listen_client_http_urls, front.listen_http),
+            (config.listen_metrics_urls, front.listen_metrics),
         ):
             for url in urls:
                 try:
@@ -248,6 +249,8 @@ class _Server:
                 else "serving client traffic insecurely; this is strongly discouraged!",
                 extra=fields(address=str(url)),
             )
+        for url in config.listen_metrics_urls:
+            logger.info("serving metrics", extra=fields(address=str(url)))
 
 
 def die(error: BaseException) -> None:

@@ -9,9 +9,26 @@ received, and each that ended well was one message sent.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
 CODES: Final = 17  # gRPC's status codes, 0 to 16.
+# Of go-grpc-prometheus, which has them from the Prometheus client's defaults.
+HANDLING_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Handling:
+    """How long the calls of one method took, by bucket; the last is for all above the bounds."""
+
+    __slots__ = ("counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(HANDLING_BOUNDS_S) + 1)
+        self.sum_s = 0.0
+
+    def observe(self, took_s: float) -> None:
+        self.counts[bisect_left(HANDLING_BOUNDS_S, took_s)] += 1
+        self.sum_s += took_s
 
 
 class CallCounts:
@@ -19,6 +36,7 @@ class CallCounts:
 
     __slots__ = (
         "failed",
+        "handling",
         "messages_received",
         "messages_sent",
         "ok",
@@ -27,7 +45,8 @@ class CallCounts:
         "started",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_timed: bool = False) -> None:
+        self.handling = Handling() if is_timed else None
         self.started = 0
         self.ok = 0
         self.failed = [0] * CODES  # By code; that of OK stays 0.

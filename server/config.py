@@ -66,6 +66,13 @@ class Config(Security):
         "URLs to serve HTTP on, and no gRPC; --listen-client-urls then serve gRPC only."
         " By default those serve both, if --transport can.",
     )
+    listen_metrics_urls: tuple[URL, ...] = option(
+        (),
+        URLS,
+        "Member",
+        "URLs to serve /metrics and the health checks on, and nothing else."
+        " They stay where HTTP is served besides.",
+    )
     ephemeral: bool = option(
         False, BOOL, "Member", "Keep everything in memory and touch no disk. Not in etcd."
     )
@@ -159,6 +166,12 @@ class Config(Security):
         "HTTP",
         "Hosts that HTTP requests without TLS may be made to; * for any. A list.",
     )
+    metrics: str = option(
+        "basic",
+        STRING,
+        "HTTP",
+        "extensive adds histograms of how long calls take; anything else means basic.",
+    )
 
     log_level: str = option(
         "info", STRING, "Logging", f"Least severe level that is logged: {', '.join(LOG_LEVELS)}."
@@ -181,6 +194,7 @@ class Config(Security):
         _check_bindable(self.listen_peer_urls)
         _check_bindable(self.listen_client_urls)
         _check_bindable(self.listen_client_http_urls)
+        _check_bindable(self.listen_metrics_urls)
         _check_host(
             self.initial_advertise_peer_urls,
             '--initial-advertise-peer-urls "%s" must be "host:port"',
@@ -230,23 +244,39 @@ class Config(Security):
         """Refuse what would otherwise be done less safely than it was asked for."""
         if not self.listen_client_urls:
             raise ConfigError("--listen-client-urls names no URL, so no client could be served")
-        for url in self.listen_client_http_urls:
-            if any(url.is_same_address(other) for other in self.listen_client_urls):
-                raise ConfigError(
-                    "cannot bind both --listen-client-urls and --listen-client-http-urls"
-                    f" on the same url {url}"
-                )
+        for flag, urls, others in (
+            ("listen-client-http-urls", self.listen_client_http_urls, self.listen_client_urls),
+            (
+                "listen-metrics-urls",
+                self.listen_metrics_urls,
+                (*self.listen_client_urls, *self.listen_client_http_urls),
+            ),
+        ):
+            for url in urls:
+                if any(url.is_same_address(other) for other in others):
+                    raise ConfigError(
+                        f"cannot bind both --listen-client-urls and --{flag} on the same url {url}"
+                    )
         self.check_security(self.served_urls, transport=self.transport, is_ephemeral=self.ephemeral)
 
     @property
     def served_urls(self) -> tuple[URL, ...]:
-        """All that clients are served on."""
-        return (*self.listen_client_urls, *self.listen_client_http_urls)
+        """All that is listened on."""
+        return (
+            *self.listen_client_urls,
+            *self.listen_client_http_urls,
+            *self.listen_metrics_urls,
+        )
 
     @property
     def serves_http(self) -> bool:
         """Whether there is a URL to reach the JSON gateway, /health and the like by."""
         return bool(self.listen_client_http_urls) or self.transport != "grpcio"
+
+    @property
+    def times_calls(self) -> bool:
+        """Whether there are histograms of how long calls take."""
+        return self.metrics == "extensive"
 
     @property
     def lease_ttl_min(self) -> int:

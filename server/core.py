@@ -76,7 +76,7 @@ def build_core(
     quota = Quota(engine, state, identity.member_id, config.quota_bytes)
     sweeper = Sweeper(engine, state.compactor, clock)
     lease_ids = LeaseIDs(identity.member_id, unix_ms)
-    methods = MethodTable()
+    methods = MethodTable(is_timed=config.times_calls)
     services = rpc_pb2.DESCRIPTOR.services_by_name
     methods.add(
         services["KV"],

@@ -1,7 +1,10 @@
-"""The one app that everything which is no gRPC goes to, whichever HTTP it came by."""
+"""The apps that HTTP is served by: the one that everything which is no gRPC goes to, whichever
+HTTP it came by; and the one for --listen-metrics-urls.
+"""
 
 from __future__ import annotations
 
+from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
 from server.config import Config
@@ -9,7 +12,7 @@ from server.http.access import Access
 from server.http.gateway import Gateway
 from server.http.health import Health
 from server.http.paths import PREFIX
-from server.http.routes import plain_app
+from server.http.routes import monitoring_routes, plain_app, version_route
 from server.metrics.sources import Sources
 from server.transport.base import OVERHEAD_BYTES
 from server.transport.dispatch import MethodTable
@@ -21,7 +24,9 @@ class HttpApp:
     def __init__(self, config: Config, methods: MethodTable, metrics: Sources) -> None:
         self._gateway = Gateway(methods, config.max_request_bytes + OVERHEAD_BYTES)
         self._has_gateway = config.enable_grpc_gateway
-        self._plain = plain_app(Health(methods, config.request_timeout_s), metrics)
+        routes = monitoring_routes(Health(methods, config.request_timeout_s), metrics)
+        self._plain = plain_app([*routes, version_route()])
+        self.monitoring = MonitoringApp(plain_app(routes))
         self._entry = Access(self._route, origins=config.cors, hosts=config.host_whitelist)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,3 +46,17 @@ class HttpApp:
             await self._gateway(scope, receive, send)
         else:
             await self._plain(scope, receive, send)
+
+
+class MonitoringApp:
+    """The metrics and the health checks, for whoever gets there: no hosts, no origins, as etcd."""
+
+    streams = 0
+
+    def __init__(self, plain: Starlette) -> None:
+        self._plain = plain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._plain(scope, receive, send)
+
+    def stop(self) -> None: ...

@@ -1,13 +1,13 @@
 """The plain routes: /health, /livez, /readyz, /metrics, /version. Everything else is not found.
 
-Here is also where /debug belongs, one line in `plain_routes`.
+They are two lists, since the metrics and the checks can be had on URLs of their own as well.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.applications import Starlette
@@ -39,18 +39,18 @@ _VERSION: Final = json.dumps(
 )
 
 
-def plain_app(health: Health, metrics: Sources) -> Starlette:
-    app = Starlette(
-        routes=plain_routes(health, metrics),
-        exception_handlers={HTTPException: _not_found},
-    )
+def plain_app(routes: Sequence[Route]) -> Starlette:
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _not_found})
     app.router.redirect_slashes = False  # A slash more is another path, which there is not.
     return app
 
 
-def plain_routes(health: Health, metrics: Sources) -> list[Route]:
+def version_route() -> Route:
+    return _get("/version", _version)
+
+
+def monitoring_routes(health: Health, metrics: Sources) -> list[Route]:
     return [
-        _get("/version", _version),
         _get("/health", _health(health, metrics.observed)),
         _get("/metrics", _metrics(metrics)),
         *_check_routes("/livez", health.live),

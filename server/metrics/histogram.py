@@ -35,16 +35,20 @@ def histogram(
 ) -> Family:
     """A family of the values counted by bucket; `counts` has one more for what is above all."""
     assert len(counts) == len(bounds) + 1
-    return Family(name, "histogram", help, _samples(bounds, list(counts), total))
+    return Family(name, "histogram", help, samples(bounds, counts, total))
 
 
-def _samples(bounds: Sequence[float], counts: list[int], total: float) -> Iterator[Sample]:
-    running = list(accumulate(counts))
+def samples(
+    bounds: Sequence[float], counts: Sequence[int], total: float, labels: str = ""
+) -> Iterator[Sample]:
+    """Those of one series; `labels` as `label_text` writes them."""
+    others = f"{labels[:-1]}," if labels else "{"
+    running = list(accumulate(list(counts)))
     for bound, count in zip(bounds, running, strict=False):
-        yield Sample("_bucket", f'{{le="{number(bound)}"}}', count)
-    yield Sample("_bucket", '{le="+Inf"}', running[-1])
-    yield Sample("_sum", "", total)
-    yield Sample("_count", "", running[-1])
+        yield Sample("_bucket", f'{others}le="{number(bound)}"}}', count)
+    yield Sample("_bucket", f'{others}le="+Inf"}}', running[-1])
+    yield Sample("_sum", labels, total)
+    yield Sample("_count", labels, running[-1])
 
 
 def doubling(first: float, count: int) -> list[float]:

@@ -1,13 +1,15 @@
 """gRPC and HTTP together: on one port, or HTTP on URLs of its own.
 
 One port is the native transport's: it tells the two apart by their first bytes. grpcio keeps its
-sockets to itself, so beside it HTTP is served where it is asked for and nowhere else.
+sockets to itself, so beside it HTTP is served where it is asked for and nowhere else. What is to
+be monitored can have URLs of its own, on either: those serve the metrics and the health, no more.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from server.clock import Clock
 from server.config import Config
@@ -19,12 +21,22 @@ from server.transport.make import make_transport
 from server.urls import URL
 
 
+class ClientApp(WebApp, Protocol):
+    """What clients reach by HTTP."""
+
+    @property
+    def monitoring(self) -> WebApp:
+        """The part of it that has URLs of its own."""
+        ...
+
+
 class Front:
     """The `Transport` that clients reach."""
 
-    def __init__(self, rpc: Transport, web: WebServer, app: WebApp) -> None:
+    def __init__(self, rpc: Transport, web: WebServer, monitoring: WebServer, app: WebApp) -> None:
         self.rpc = rpc
         self.web = web
+        self.monitoring = monitoring
         self.app = app
 
     @property
@@ -42,26 +54,39 @@ class Front:
         """
         await self.web.listen(url)
 
+    async def listen_metrics(self, url: URL) -> None:
+        """Serve the metrics and the health checks, and nothing else, on an address.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        await self.monitoring.listen(url)
+
     async def start(self) -> None:
         await self.web.start()
+        await self.monitoring.start()
         await self.rpc.start()
 
     async def drain(self, grace_s: float) -> None:
-        await asyncio.gather(self.web.drain(grace_s), self.rpc.drain(grace_s))
+        await asyncio.gather(
+            self.web.drain(grace_s), self.monitoring.drain(grace_s), self.rpc.drain(grace_s)
+        )
 
     async def close(self) -> None:
         await self.rpc.close()
         await self.web.close()
+        await self.monitoring.close()
 
 
 def make_front(
     config: Config,
     methods: MethodTable,
     clock: Clock,
-    make_app: Callable[[Config, MethodTable], WebApp],
+    make_app: Callable[[Config, MethodTable], ClientApp],
     tls: ServerTLS | None = None,
 ) -> Front:
     app = make_app(config, methods)
     web = WebServer(app, clock, tls)
     shared = None if config.listen_client_http_urls else web
-    return Front(make_transport(config, methods, clock, tls, shared), web, app)
+    rpc = make_transport(config, methods, clock, tls, shared)
+    return Front(rpc, web, WebServer(app.monitoring, clock, tls), app)
