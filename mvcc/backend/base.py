@@ -24,9 +24,13 @@ class Column(enum.IntEnum):
     LEASE = 1
     META = 2
     ALARM = 3
+    AUTH = 4
+    AUTH_USERS = 5
+    AUTH_ROLES = 6
 
 
-COLUMN_NAMES: Final = ("key", "lease", "meta", "alarm")  # On-disk names: never rename one.
+# On-disk names: never rename one. Opening a store that lacks some of them makes those.
+COLUMN_NAMES: Final = ("key", "lease", "meta", "alarm", "auth", "authUsers", "authRoles")
 
 
 class Batch(Protocol):

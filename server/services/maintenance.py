@@ -29,7 +29,7 @@ from server.quota import Quota, db_size
 from server.version import CLUSTER_VERSION, ETCD_VERSION
 
 # Not `meta`: its term counts the starts, and a restart is to change nothing here.
-_HASHED: Final = (Column.KEY, Column.LEASE, Column.ALARM)
+_HASHED: Final = tuple(column for column in Column if column is not Column.META)
 
 ResultT = TypeVar("ResultT")
 

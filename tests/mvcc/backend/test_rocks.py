@@ -154,17 +154,19 @@ def test_a_column_family_of_a_newer_version_is_refused_and_nothing_is_changed(
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_a_column_family_that_an_older_version_lacked_is_added(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lacked", [Column.ALARM, Column.AUTH])
+def test_column_families_that_an_older_version_lacked_are_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacked: Column
 ) -> None:
     with monkeypatch.context() as older:
-        older.setattr(rocks, "COLUMN_NAMES", COLUMN_NAMES[: Column.ALARM])
+        older.setattr(rocks, "COLUMN_NAMES", COLUMN_NAMES[:lacked])
         backend = RocksBackend.open(tmp_path)
         put(backend, Column.KEY, 1)
         backend.close()
     assert RocksBackend.stored_sequence(tmp_path) == 1
     backend = RocksBackend.open(tmp_path)
-    put(backend, Column.ALARM, 1)
+    put(backend, Column.AUTH_ROLES, 1)
+    put(backend, lacked, 1)
     assert numbers(backend) == [1]
     backend.close()
 
