@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from etcdpb import rpc_pb2
+from etcdpb import rpc_pb2, v3election_pb2, v3lock_pb2
 from mvcc.backend.mark import Mark
 from mvcc.watch import WatchHub
 from server.clock import Clock
@@ -25,9 +25,13 @@ from server.metrics.sources import Sources
 from server.quota import Quota
 from server.recovery import Recovered
 from server.services.cluster import ClusterService
+from server.services.election import ElectionService
 from server.services.kv import KVService
 from server.services.lease import LeaseService
+from server.services.lock import LockService
 from server.services.maintenance import MaintenanceService
+from server.services.tails import Tails
+from server.services.turns import Turns
 from server.services.watch import WatchService
 from server.sweeper import Sweeper
 from server.transport.base import OVERHEAD_BYTES
@@ -44,6 +48,7 @@ class Core:
     expirer: Expirer
     sweeper: Sweeper
     flusher: Flusher
+    tails: Tails
     methods: MethodTable
     metrics: Sources
 
@@ -78,18 +83,17 @@ def build_core(
     lease_ids = LeaseIDs(identity.member_id, unix_ms)
     methods = MethodTable(is_timed=config.times_calls)
     services = rpc_pb2.DESCRIPTOR.services_by_name
-    methods.add(
-        services["KV"],
-        KVService(
-            engine,
-            state,
-            headers,
-            quota,
-            sweeper,
-            max_txn_ops=config.max_txn_ops,
-            max_request_bytes=config.max_request_bytes,
-        ),
+    kv = KVService(
+        engine,
+        state,
+        headers,
+        quota,
+        sweeper,
+        max_txn_ops=config.max_txn_ops,
+        max_request_bytes=config.max_request_bytes,
     )
+    leases = LeaseService(engine, state, headers, quota, lease_ids)
+    methods.add(services["KV"], kv)
     methods.add(
         services["Watch"],
         WatchService(
@@ -102,7 +106,7 @@ def build_core(
             max_response_bytes=config.max_request_bytes + OVERHEAD_BYTES,
         ),
     )
-    methods.add(services["Lease"], LeaseService(engine, state, headers, quota, lease_ids))
+    methods.add(services["Lease"], leases)
     methods.add(
         services["Cluster"],
         ClusterService(
@@ -113,6 +117,12 @@ def build_core(
         ),
     )
     methods.add(services["Maintenance"], MaintenanceService(engine, state, backend, headers, quota))
+    tails = Tails(engine, state.store, hub)
+    turns = Turns(kv, leases, tails)
+    methods.add(v3lock_pb2.DESCRIPTOR.services_by_name["Lock"], LockService(kv, turns))
+    methods.add(
+        v3election_pb2.DESCRIPTOR.services_by_name["Election"], ElectionService(turns, tails)
+    )
     expirer = Expirer(
         engine,
         state.lessor,
@@ -129,4 +139,4 @@ def build_core(
         member_id=identity.member_id,
         quota_bytes=config.quota_bytes or 0,
     )
-    return Core(recovered, engine, hub, expirer, sweeper, flusher, methods, metrics)
+    return Core(recovered, engine, hub, expirer, sweeper, flusher, tails, methods, metrics)

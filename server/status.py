@@ -86,6 +86,11 @@ WATCH_CANCELED: Final = _etcd(Code.CANCELLED, "watch canceled")
 # has no gRPC status, the second stands in no map at all.
 TOO_MANY_REQUESTS: Final = _etcd(Code.UNKNOWN, "too many requests")
 NOT_PRIMARY: Final = Status(Code.UNKNOWN, "not a primary lessor")
+# Of Lock and Election: errors of etcd's client/v3/concurrency, which have no code either.
+LOCK_SESSION_EXPIRED: Final = Status(Code.UNKNOWN, "mutex: session is expired")
+ELECTION_NOT_LEADER: Final = Status(Code.UNKNOWN, "election: not leader")
+ELECTION_NO_LEADER: Final = Status(Code.UNKNOWN, "election: no leader")
+ELECTION_LEADER_MISSING: Final = Status(Code.UNKNOWN, '"leader" field must be provided')
 DEADLINE_EXCEEDED: Final = Status(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
 NO_MESSAGE: Final = Status(Code.INTERNAL, "grpc: a unary call needs one whole message")
 STREAM_CUSTOM_SORT: Final = Status(

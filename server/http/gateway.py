@@ -38,7 +38,7 @@ class Gateway:
         self._limit_bytes = limit_bytes
         self._json_limit_bytes = limit_bytes * JSON_PER_MESSAGE
         self._is_stopping = False
-        self.streams: dict[GatewayStream, None] = {}
+        self.streams: dict[GatewayStream | OneExchange, None] = {}  # All that may take long.
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -49,7 +49,7 @@ class Gateway:
                 return
             body = await answers.whole_body(receive, self._json_limit_bytes)
             request = await self._request(body, route)
-            reply = await self._call(method, request)
+            reply = await self._call(method, request, receive)
             text = await _encoded(route.reply.FromString(reply), len(reply))
         except GoneError:
             return
@@ -92,10 +92,15 @@ class Gateway:
             raise RpcError(status.message_too_large(len(message), self._limit_bytes))
         return message
 
-    async def _call(self, method: Method, message: bytes) -> bytes:
+    async def _call(self, method: Method, message: bytes, receive: Receive) -> bytes:
         if isinstance(method, UnaryMethod):
             return await counted_call(method, message)
-        return await OneExchange(message).made(counted_serve(method))
+        exchange = OneExchange(message, receive)
+        self.streams[exchange] = None
+        try:
+            return await exchange.made(counted_serve(method))
+        finally:
+            del self.streams[exchange]
 
     async def _serve_stream(
         self, method: StreamMethod, route: Route, receive: Receive, send: Send

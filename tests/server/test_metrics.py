@@ -8,6 +8,7 @@ import os
 import pytest
 
 from etcdpb import rpc_pb2 as pb
+from etcdpb.v3lock_pb2 import LockRequest
 from server.status import Code
 from tests.server.metrics import Page, scrape
 from tests.support.client import Client, refusal, until
@@ -162,6 +163,17 @@ async def test_a_method_nobody_has_is_in_no_series(server: Running) -> None:
     seen = page(server)
     assert seen.values.keys() == before
     assert sum(value for name, value in seen.values.items() if name.startswith("grpc_")) == 0
+
+
+@served()
+async def test_what_a_service_asks_of_another_is_no_call_of_a_client(server: Running) -> None:
+    await server.client.lock.Lock(LockRequest(name=b"a"))
+    labels = 'grpc_method="Lock",grpc_service="v3lockpb.Lock",grpc_type="unary"}'
+    seen = page(server)
+    assert seen[f"grpc_server_started_total{{{labels}"] == 1
+    assert seen[f"grpc_server_msg_sent_total{{{labels}"] == 1
+    assert seen["etcd_mvcc_put_total"] == 1
+    assert seen.calls("started", "KV", "Txn") == 0
 
 
 @served()

@@ -43,6 +43,10 @@ TOO_MANY_REQUESTS           2   etcdserver: too many requests
 NOT_PRIMARY                 2   not a primary lessor
 STREAM_CUSTOM_SORT         12   RangeStream does not support custom sort orders
 STREAM_FILTERS             12   RangeStream does not support revision filters
+LOCK_SESSION_EXPIRED        2   mutex: session is expired
+ELECTION_NOT_LEADER         2   election: not leader
+ELECTION_NO_LEADER          2   election: no leader
+ELECTION_LEADER_MISSING     2   "leader" field must be provided
 DEADLINE_EXCEEDED           4   context deadline exceeded
 NO_MESSAGE                 13   grpc: a unary call needs one whole message
 """

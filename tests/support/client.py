@@ -18,6 +18,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from etcdpb import rpc_pb2 as pb
+from etcdpb import v3election_pb2 as epb
+from etcdpb import v3lock_pb2 as lpb
 from etcdpb.kv_pb2 import Event
 from server.status import Code, Status
 
@@ -225,6 +227,19 @@ class Maintenance(_Service):
     Defragment: Unary[pb.DefragmentRequest, pb.DefragmentResponse]
 
 
+class Lock(_Service):
+    Lock: Unary[lpb.LockRequest, lpb.LockResponse]
+    Unlock: Unary[lpb.UnlockRequest, lpb.UnlockResponse]
+
+
+class Election(_Service):
+    Campaign: Unary[epb.CampaignRequest, epb.CampaignResponse]
+    Proclaim: Unary[epb.ProclaimRequest, epb.ProclaimResponse]
+    Leader: Unary[epb.LeaderRequest, epb.LeaderResponse]
+    Observe: Download[epb.LeaderRequest, epb.LeaderResponse]
+    Resign: Unary[epb.ResignRequest, epb.ResignResponse]
+
+
 class Client:
     """One connection and the services on it."""
 
@@ -243,6 +258,8 @@ class Client:
         self.lease = Lease(self.channel, _SERVICES["Lease"])
         self.cluster = Cluster(self.channel, _SERVICES["Cluster"])
         self.maintenance = Maintenance(self.channel, _SERVICES["Maintenance"])
+        self.lock = Lock(self.channel, lpb.DESCRIPTOR.services_by_name["Lock"])
+        self.election = Election(self.channel, epb.DESCRIPTOR.services_by_name["Election"])
 
     async def close(self) -> None:
         await self.channel.close()

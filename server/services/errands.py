@@ -1,0 +1,82 @@
+"""What one service asks of another, in the name of the caller it serves.
+
+Lock and Election are clients of KV and Lease that happen to live in the server, as in etcd
+(server/etcdserver/api/v3client): nothing they do goes past the checks, the quota or the queue
+that the caller's own requests would meet. Their errors are etcd's texts, but none of its codes:
+an error that comes out of a client has lost its code, and arrives as Unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from server.call import Stream, Unary
+from server.log import fields
+from server.status import Code, RpcError, Status, status_of
+
+logger = logging.getLogger(__name__)
+
+ReplyT = TypeVar("ReplyT", bound=Message)
+
+
+class Errand:
+    """A `server.call.PeerCall` that a coroutine makes for its own caller."""
+
+    def __init__(self, caller: Stream) -> None:
+        self._caller = caller
+        self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    @property
+    def peer_cn(self) -> str | None:
+        return self._caller.peer_cn
+
+    def reply(self, message: bytes) -> None:
+        if not self._answer.done():
+            self._answer.set_result(message)
+
+    def fail(self, error: Exception) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(error)
+
+    async def made(self, handle: Unary, message: bytes) -> bytes:
+        reply = handle(message, self)
+        return await self._answer if reply is None else reply
+
+
+class _Unheard(Errand):
+    """One whose answer nobody waits for."""
+
+    def reply(self, message: bytes) -> None: ...
+
+    def fail(self, error: Exception) -> None:
+        logger.warning("a change made for a caller who left failed", extra=fields(error=str(error)))
+
+
+async def ask(handle: Unary, request: Message, reply: type[ReplyT], caller: Stream) -> ReplyT:
+    """The reply to `request`, asked as `caller`.
+
+    Raises:
+        RpcError: it was refused; the code is Unknown, whatever it was.
+    """
+    try:
+        return reply.FromString(await Errand(caller).made(handle, request.SerializeToString()))
+    except Exception as error:
+        known = status_of(error)
+        if known is None:
+            raise
+        raise RpcError(Status(Code.UNKNOWN, known.message)) from error
+
+
+def tell(handle: Unary, request: Message, caller: Stream) -> None:
+    """Ask for a change without waiting: it is queued when this returns. A refusal is logged."""
+    errand = _Unheard(caller)
+    try:
+        handle(request.SerializeToString(), errand)
+    except Exception as error:
+        if status_of(error) is None:
+            raise
+        errand.fail(error)
