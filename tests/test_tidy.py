@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("lease", "mvcc", "server", "tests", "compat", "bench", "tools")
+FOLDERS = ("lease", "mvcc", "server", "tests", "compat", "bench", "fuzz", "tools")
 LINES_MAX = 400  # A longer file holds more than one idea.
 
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))

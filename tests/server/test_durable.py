@@ -27,24 +27,10 @@ from tests.support.calls import Answer, Pipe
 from tests.support.clock import FakeClock, settle
 from tests.support.commands import Note
 from tests.support.loop import in_loop
-from tests.support.server import ServerInProcess, parsed
+from tests.support.server import ServerInProcess, bare_server, in_flight, parsed
 
 A, B, C = (PutRequest(key=key, value=b"1") for key in (b"a", b"b", b"c"))
 ALL = RangeRequest(key=b"\0", range_end=b"\0")
-
-
-def _server() -> ServerInProcess:
-    """Without background tasks: nothing happens that a test does not ask for."""
-    return ServerInProcess(MemoryBackend(), FakeClock(), serve=False)
-
-
-async def _in_flight(server: ServerInProcess, *requests: PutRequest) -> list[Answer]:
-    """Hand `requests` in and apply them; their fsync is the test's to end."""
-    server.flusher.hold()
-    answers = [server.ask(request) for request in requests]
-    await settle()
-    assert server.flusher.is_waiting
-    return answers
 
 
 # Nothing leaves before it is durable
@@ -52,8 +38,8 @@ async def _in_flight(server: ServerInProcess, *requests: PutRequest) -> list[Ans
 
 @in_loop
 async def test_no_reply_leaves_before_the_fsync() -> None:
-    server = _server()
-    answers = await _in_flight(server, A, B)
+    server = bare_server()
+    answers = await in_flight(server, A, B)
     assert not any(answer.is_done for answer in answers)
     server.flusher.release()
     await settle()
@@ -62,7 +48,7 @@ async def test_no_reply_leaves_before_the_fsync() -> None:
 
 @in_loop
 async def test_no_refusal_leaves_before_the_fsync_of_what_it_may_rest_on() -> None:
-    server = _server()
+    server = bare_server()
     server.flusher.hold()
     server.ask(LeaseGrantRequest(ID=1, TTL=5))
     exists = server.ask(LeaseGrantRequest(ID=1, TTL=5))
@@ -78,8 +64,8 @@ async def test_no_refusal_leaves_before_the_fsync_of_what_it_may_rest_on() -> No
 
 @in_loop
 async def test_a_read_waits_for_the_group_in_flight_and_no_longer() -> None:
-    server = _server()
-    await _in_flight(server, A)
+    server = bare_server()
+    await in_flight(server, A)
     server.ask(B)
     reads = [server.ask(ALL), server.ask(TxnRequest()), server.ask(LeaseTimeToLiveRequest(ID=9))]
     await settle()
@@ -96,7 +82,7 @@ async def test_a_read_waits_for_the_group_in_flight_and_no_longer() -> None:
 
 @in_loop
 async def test_a_read_is_answered_at_once_when_all_is_durable() -> None:
-    server = _server()
+    server = bare_server()
     await server.call(A)
     server.ask(B)  # Queued, not applied.
     read = server.ask(ALL)
@@ -106,8 +92,8 @@ async def test_a_read_is_answered_at_once_when_all_is_durable() -> None:
 
 @in_loop
 async def test_a_read_that_waited_and_is_refused_is_told_so() -> None:
-    server = _server()
-    await _in_flight(server, A)
+    server = bare_server()
+    await in_flight(server, A)
     future = server.ask(RangeRequest(key=b"a", revision=3))
     server.flusher.release()
     await settle()
@@ -116,12 +102,12 @@ async def test_a_read_that_waited_and_is_refused_is_told_so() -> None:
 
 @in_loop
 async def test_no_watcher_sees_an_event_before_its_fsync() -> None:
-    server = _server()
+    server = bare_server()
     pipe = Pipe()
     server.open("/etcdserverpb.Watch/Watch", pipe)
     pipe.write(_create(key=b"\0", range_end=b"\0"))
     await settle()
-    await _in_flight(server, A)
+    await in_flight(server, A)
     assert [r.created for r in _responses(pipe.sent)] == [True]
     server.flusher.release()
     await settle()
@@ -131,10 +117,10 @@ async def test_no_watcher_sees_an_event_before_its_fsync() -> None:
 
 @in_loop
 async def test_a_watch_created_while_a_group_is_in_flight_begins_right_behind_it() -> None:
-    server = _server()
+    server = bare_server()
     pipe = Pipe()
     server.open("/etcdserverpb.Watch/Watch", pipe)
-    await _in_flight(server, A)
+    await in_flight(server, A)
     pipe.write(_create(key=b"\0", range_end=b"\0"))
     pipe.write(_create(key=b"\0", range_end=b"\0", start_revision=2))
     await settle()
@@ -158,7 +144,7 @@ async def test_a_watch_created_while_a_group_is_in_flight_begins_right_behind_it
 
 @in_loop
 async def test_watchers_hear_of_a_change_no_later_than_its_author() -> None:
-    server = _server()
+    server = bare_server()
     notes: list[str] = []
 
     class _Sink:
@@ -177,8 +163,8 @@ async def test_watchers_hear_of_a_change_no_later_than_its_author() -> None:
 
 @in_loop
 async def test_a_failing_fsync_is_fatal_and_answers_nobody() -> None:
-    server = _server()
-    answers = await _in_flight(server, A)
+    server = bare_server()
+    answers = await in_flight(server, A)
     answers += [server.ask(ALL), server.ask(B)]
     failure = OSError("the disk is gone")
     server.flusher.release(failure)
@@ -214,7 +200,7 @@ class _FailsToWrite(MemoryBackend):
 
 @in_loop
 async def test_a_bug_in_applying_a_command_is_fatal_and_answers_nobody() -> None:
-    server = _server()
+    server = bare_server()
     bug = LookupError("not foreseen")
     answers = [server.ask(A), Answer()]
     server.engine.submit(Note([], "bug", bug), answers[1], str.encode)
@@ -229,7 +215,7 @@ async def test_a_bug_in_applying_a_command_is_fatal_and_answers_nobody() -> None
 
 @in_loop
 async def test_a_bug_in_answering_is_fatal() -> None:
-    server = _server()
+    server = bare_server()
 
     def encode(_: str) -> bytes:
         raise LookupError("not foreseen")
@@ -241,8 +227,8 @@ async def test_a_bug_in_answering_is_fatal() -> None:
 
 @in_loop
 async def test_a_bug_in_a_read_that_waited_is_told_to_its_caller_only() -> None:
-    server = _server()
-    await _in_flight(server, A)
+    server = bare_server()
+    await in_flight(server, A)
 
     def answer_read(_: str) -> bytes:
         raise LookupError("not foreseen")

@@ -18,31 +18,16 @@ from etcdpb.rpc_pb2 import (
     RequestOp,
     TxnRequest,
 )
-from mvcc.backend.memory import MemoryBackend
 from server import engine as engine_module
 from server.status import LEASE_EXISTS, TOO_MANY_REQUESTS, TooManyRequestsError
 from tests.support.calls import Answer
-from tests.support.clock import FakeClock, settle
+from tests.support.clock import settle
 from tests.support.commands import Note, ReadsDisk, Refused
 from tests.support.loop import in_loop
-from tests.support.server import ServerInProcess, parsed
+from tests.support.server import bare_server, in_flight, parsed
 
 A, B, C = (PutRequest(key=key, value=b"1") for key in (b"a", b"b", b"c"))
 ALL = RangeRequest(key=b"\0", range_end=b"\0")
-
-
-def _server() -> ServerInProcess:
-    """Without background tasks: nothing happens that a test does not ask for."""
-    return ServerInProcess(MemoryBackend(), FakeClock(), serve=False)
-
-
-async def _in_flight(server: ServerInProcess, *requests: PutRequest) -> list[Answer]:
-    """Hand `requests` in and apply them; their fsync is the test's to end."""
-    server.flusher.hold()
-    answers = [server.ask(request) for request in requests]
-    await settle()
-    assert server.flusher.is_waiting
-    return answers
 
 
 # Groups
@@ -50,7 +35,7 @@ async def _in_flight(server: ServerInProcess, *requests: PutRequest) -> list[Ans
 
 @in_loop
 async def test_commands_that_queue_together_share_one_fsync() -> None:
-    server = _server()
+    server = bare_server()
     answers = [server.ask(request) for request in (A, B, C, A)]
     await settle()
     assert [parsed(A, answer).header.revision for answer in answers] == [2, 3, 4, 5]
@@ -60,8 +45,8 @@ async def test_commands_that_queue_together_share_one_fsync() -> None:
 
 @in_loop
 async def test_what_arrives_during_an_fsync_is_the_next_group() -> None:
-    server = _server()
-    (first,) = await _in_flight(server, A)
+    server = bare_server()
+    (first,) = await in_flight(server, A)
     later = [server.ask(B), server.ask(C)]
     await settle()
     assert server.flusher.flushes == 1
@@ -78,7 +63,7 @@ async def test_what_arrives_during_an_fsync_is_the_next_group() -> None:
 
 @in_loop
 async def test_commands_are_answered_in_the_order_of_their_arrival() -> None:
-    server = _server()
+    server = bare_server()
     order: list[Answer] = []
     answers = [server.ask(request, Answer(order.append)) for request in (A, B, A, C)]
     await settle()
@@ -88,7 +73,7 @@ async def test_commands_are_answered_in_the_order_of_their_arrival() -> None:
 
 @in_loop
 async def test_a_group_that_changes_no_row_needs_no_fsync() -> None:
-    server = _server()
+    server = bare_server()
     answer = server.ask(DeleteRangeRequest(key=b"a"))
     await settle()
     assert answer.is_done
@@ -97,7 +82,7 @@ async def test_a_group_that_changes_no_row_needs_no_fsync() -> None:
 
 @in_loop
 async def test_a_command_sees_what_was_applied_before_it_in_its_group() -> None:
-    server = _server()
+    server = bare_server()
     server.ask(LeaseGrantRequest(ID=1, TTL=5))
     put, again = server.ask(PutRequest(key=b"a", lease=1)), LeaseGrantRequest(ID=1, TTL=5)
     refused = server.ask(again)
@@ -108,7 +93,7 @@ async def test_a_command_sees_what_was_applied_before_it_in_its_group() -> None:
 
 @in_loop
 async def test_an_answer_does_not_depend_on_what_comes_behind_it_in_its_group() -> None:
-    server = _server()
+    server = bare_server()
     grant = server.ask(LeaseGrantRequest(ID=1, TTL=5))
     revoke = server.ask(LeaseRevokeRequest(ID=1))
     delete = server.ask(DeleteRangeRequest(key=b"a"))
@@ -129,7 +114,7 @@ def test_a_group_has_a_largest_number_of_commands(
     monkeypatch.setattr(engine_module, "GROUP_COMMANDS_MAX", 3)
 
     async def scenario() -> None:
-        server = _server()
+        server = bare_server()
         answers = [server.ask(A) for _ in range(count)]
         await settle()
         assert all(answer.is_done for answer in answers)
@@ -142,7 +127,7 @@ def test_a_group_is_closed_once_its_rows_reach_the_largest_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def rows_size() -> int:
-        server = _server()
+        server = bare_server()
         before = server.store.in_use
         await server.call(A)
         return server.store.in_use - before
@@ -151,7 +136,7 @@ def test_a_group_is_closed_once_its_rows_reach_the_largest_size(
 
     async def groups(limit: int) -> int:
         monkeypatch.setattr(engine_module, "GROUP_BYTES_MAX", limit)
-        server = _server()
+        server = bare_server()
         for _ in range(4):
             server.ask(A)
         await settle()
@@ -165,7 +150,7 @@ def test_a_group_is_closed_once_its_rows_reach_the_largest_size(
 
 @in_loop
 async def test_a_command_that_reads_the_disk_finds_no_unwritten_row() -> None:
-    server = _server()
+    server = bare_server()
     notes: list[str] = []
 
     def submit(command: Note) -> None:
@@ -190,7 +175,7 @@ async def test_a_command_that_reads_the_disk_finds_no_unwritten_row() -> None:
 
 @in_loop
 async def test_a_transaction_reads_history_that_was_queued_just_before_it() -> None:
-    server = _server()
+    server = bare_server()
     server.ask(A)
     server.ask(PutRequest(key=b"a", value=b"2"))
     txn = TxnRequest(
@@ -213,7 +198,7 @@ def test_one_command_more_than_the_queue_holds_is_refused_as_etcd_refuses_it(
     monkeypatch.setattr(engine_module, "QUEUE_COMMANDS_MAX", 3)
 
     async def scenario() -> None:
-        server = _server()
+        server = bare_server()
         taken = [server.ask(A) for _ in range(3)]
         refused = server.ask(A)
         assert refused.status == TOO_MANY_REQUESTS
@@ -230,7 +215,7 @@ def test_the_bytes_that_queue_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(engine_module, "QUEUE_BYTES_MAX", 2 * request_bytes)
 
     async def scenario() -> None:
-        server = _server()
+        server = bare_server()
         taken = [server.ask(A) for _ in range(2)]
         assert server.ask(A).status == TOO_MANY_REQUESTS
         await settle()
@@ -247,8 +232,8 @@ def test_the_reads_that_wait_are_bounded_too(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(engine_module, "READS_MAX", 2)
 
     async def scenario() -> None:
-        server = _server()
-        await _in_flight(server, A)
+        server = bare_server()
+        await in_flight(server, A)
         waiting = [server.ask(ALL) for _ in range(2)]
         assert server.ask(ALL).status == TOO_MANY_REQUESTS
         server.flusher.release()
@@ -265,7 +250,7 @@ def test_the_servers_own_commands_are_not_refused_by_a_full_queue(
     monkeypatch.setattr(engine_module, "QUEUE_COMMANDS_MAX", 1)
 
     async def scenario() -> None:
-        server = _server()
+        server = bare_server()
         notes: list[str] = []
         server.ask(A)
         assert await server.engine.run(Note(notes, "expiry")) == "expiry"
@@ -282,8 +267,8 @@ def test_the_servers_own_commands_are_not_refused_by_a_full_queue(
 @in_loop
 async def test_who_waits_for_the_fsync_goes_on_before_the_next_group_is_applied() -> None:
     """Else a coroutine would starve for as long as there is always a write in the queue."""
-    server = _server()
-    await _in_flight(server, A)
+    server = bare_server()
+    await in_flight(server, A)
     seen: list[int] = []
 
     async def look() -> None:
@@ -304,8 +289,8 @@ async def test_who_waits_for_the_fsync_goes_on_before_the_next_group_is_applied(
 
 @in_loop
 async def test_who_no_longer_waits_for_the_fsync_does_not_disturb_the_others() -> None:
-    server = _server()
-    await _in_flight(server, A)
+    server = bare_server()
+    await in_flight(server, A)
     gone = asyncio.ensure_future(server.engine.settled())
     stays = asyncio.ensure_future(server.engine.settled())
     await settle()
@@ -318,9 +303,9 @@ async def test_who_no_longer_waits_for_the_fsync_does_not_disturb_the_others() -
 
 
 @in_loop
-async def test_drained_means_nothing_queued_and_nothing_in_flight() -> None:
-    server = _server()
-    answers = await _in_flight(server, A)
+async def test_drained_means_nothing_queued_and_nothingin_flight() -> None:
+    server = bare_server()
+    answers = await in_flight(server, A)
     answers.append(server.ask(B))
     drained = asyncio.ensure_future(server.engine.drained())
     server.flusher.release()
@@ -333,7 +318,7 @@ async def test_drained_means_nothing_queued_and_nothing_in_flight() -> None:
 
 @in_loop
 async def test_a_coroutine_that_stopped_waiting_for_its_command_changes_nothing() -> None:
-    server = _server()
+    server = bare_server()
     server.flusher.hold()
     notes: list[str] = []
     run = asyncio.ensure_future(server.engine.run(Note(notes, "expiry")))

@@ -17,6 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 from etcdpb import rpc_pb2
 from mvcc.backend.base import Backend
 from mvcc.backend.mark import Mark
+from mvcc.backend.memory import MemoryBackend
 from server.config import Config
 from server.core import Core, build_core
 from server.identity import Identity
@@ -140,6 +141,20 @@ class ServerInProcess:
 
 async def _serve(method: StreamMethod, pipe: Pipe) -> None:
     await method.serve(pipe)
+
+
+def bare_server() -> ServerInProcess:
+    """Without background tasks: nothing happens that a test does not ask for."""
+    return ServerInProcess(MemoryBackend(), FakeClock(), serve=False)
+
+
+async def in_flight(server: ServerInProcess, *requests: Message) -> list[Answer]:
+    """Hand `requests` in and apply them; their fsync is the test's to end."""
+    server.flusher.hold()
+    answers = [server.ask(request) for request in requests]
+    await settle()
+    assert server.flusher.is_waiting
+    return answers
 
 
 def parsed(request: Message, answer: Answer) -> Any:
