@@ -51,8 +51,6 @@ class Expirer:
         # When leases went, and how many: those of the last second, at most a cap's worth.
         self._recent: deque[tuple[float, int]] = deque()
         self._recent_total = 0
-        self.expired_total = 0
-        self.largest_lateness_s = 0.0
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -93,8 +91,6 @@ class Expirer:
     def _note(self, lateness_s: list[float]) -> None:
         if not lateness_s:
             return
-        self.expired_total += len(lateness_s)
-        self.largest_lateness_s = max(self.largest_lateness_s, *lateness_s)
         if self._on_expired is not None:
             self._on_expired(lateness_s)
         if self._revoke_rate != _NO_CAP:

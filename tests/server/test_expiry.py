@@ -247,15 +247,3 @@ async def test_a_disk_that_takes_longer_than_a_stall_does_not_put_expiry_off_for
     assert (await server.call(LeaseTimeToLiveRequest(ID=L1))).TTL == -1
     assert (await server.call(LeaseTimeToLiveRequest(ID=L2))).TTL > 90
     await server.stop()
-
-
-@in_loop
-async def test_the_expirer_remembers_how_many_went_and_how_late() -> None:
-    server = _server()
-    await server.clock.advance(TICK_S / 4)
-    await _grant(server, L1, 2)
-    await _grant(server, L2, 3)
-    await server.clock.advance(4)
-    assert server.core.expirer.expired_total == 2
-    assert 0 < server.core.expirer.largest_lateness_s <= TICK_S
-    await server.stop()
