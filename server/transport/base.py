@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from server.urls import URL
@@ -10,6 +13,14 @@ from server.urls import URL
 # grpcOverheadBytes in server/etcdserver/api/v3rpc/grpc.go).
 OVERHEAD_BYTES: Final = 512 << 10
 DRAIN_LOOK_S: Final = 0.01  # At the stop: no call under way and none new for so long ends it.
+
+
+async def wait_until(is_quiet: Callable[[], bool], grace_s: float) -> None:
+    """Return once `is_quiet` has been so after a look's time, or when `grace_s` is over."""
+    for _ in range(math.ceil(grace_s / DRAIN_LOOK_S)):
+        await asyncio.sleep(DRAIN_LOOK_S)
+        if is_quiet():
+            return
 
 
 class Transport(Protocol):

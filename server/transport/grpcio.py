@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +23,7 @@ from server import status
 from server.call_counts import CallCounts
 from server.status import RpcError, Status, status_of
 from server.tls import ServerTLS
-from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES
+from server.transport.base import OVERHEAD_BYTES, wait_until
 from server.transport.credentials import server_credentials
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
 from server.urls import URL
@@ -107,11 +106,7 @@ class GrpcioServer:
         When the process ends, they see a lost connection, which they do retry.
         """
         self._handlers.stop()
-        for _ in range(math.ceil(grace_s / DRAIN_LOOK_S)):
-            seen = self._handlers.calls
-            await asyncio.sleep(DRAIN_LOOK_S)
-            if not self._handlers.active and self._handlers.calls == seen:
-                break
+        await wait_until(self._handlers.is_quiet, grace_s)
         _LEFT_STANDING.append(self._server)
 
     async def close(self) -> None:
@@ -129,7 +124,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         self._made: dict[str, _Handler] = {}
         self.streams: set[asyncio.Task[None]] = set()
         self._is_stopping = False
-        self.calls = 0  # So far, refused ones too.
+        self.calls = 0  # So far, refused ones too,
+        self._calls_seen = 0  # and at the last look.
         self.active = 0  # Under way, refused ones not counted.
 
     def service(self, details: grpc.HandlerCallDetails) -> _Handler:
@@ -149,8 +145,14 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
             self._made[path] = handler
         return handler
 
+    def is_quiet(self) -> bool:
+        """No call is under way, and none was begun since the last look."""
+        seen, self._calls_seen = self._calls_seen, self.calls
+        return not self.active and self.calls == seen
+
     def stop(self) -> None:
         self._is_stopping = True
+        self._calls_seen = self.calls
         for task in self.streams:
             task.cancel()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from email.utils import formatdate
 from typing import Any, Final, Protocol
 
@@ -21,7 +20,7 @@ from uvicorn.server import ServerState
 from server.clock import Clock
 from server.tls import ServerTLS
 from server.tls_files import ALPN_HTTP1
-from server.transport.base import DRAIN_LOOK_S
+from server.transport.base import wait_until
 from server.transport.host import UNTAKEN_S
 from server.urls import URL
 
@@ -147,10 +146,7 @@ class WebServer:
             undecided.close()
         for protocol in list(self.connections):
             protocol.shutdown()
-        for _ in range(math.ceil(grace_s / DRAIN_LOOK_S)):
-            if not self.state.tasks and not self.app.streams:
-                break
-            await asyncio.sleep(DRAIN_LOOK_S)
+        await wait_until(lambda: not self.state.tasks and not self.app.streams, grace_s)
 
     async def close(self) -> None:
         """Let go of every socket."""
