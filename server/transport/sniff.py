@@ -1,12 +1,15 @@
-"""One port for HTTP/2 and HTTP/1.1: the first bytes tell which it is.
+"""One port for HTTP/2 and HTTP/1.1: the first line tells which it is.
 
 HTTP/2 with prior knowledge begins with a preface that no HTTP/1.1 request begins with; four bytes
-of it are enough. Whatever else comes is HTTP/1.1's to serve or to refuse.
+of it are enough, and where TLS has agreed on HTTP/2 none is needed. A line that ends in a version
+of HTTP is HTTP/1.1's to serve or to refuse. What is neither is closed without a word, for nobody
+knows in which language to say one; etcd's port does so too (cmux, which its listeners stand on).
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +17,10 @@ from server.transport.frames import PREFACE
 from server.transport.http1 import WebServer
 
 _ENOUGH: Final = 4  # "PRI ": a method that HTTP/1.1 has promised never to have.
+_HTTP2: Final = "h2"  # By TLS's name for it.
+LINE_BYTES_MAX: Final = 4096  # As far as is looked for its end; a longer one is HTTP/1.1's affair.
+_REQUEST_LINE: Final = re.compile(rb"[^ ]+ .* HTTP/\d\.\d")
+_CONTROL: Final = re.compile(rb"[^\n\r -\x7e\x80-\xff]")  # What no line of text has in it.
 
 
 class SniffingProtocol(asyncio.Protocol):
@@ -30,23 +37,33 @@ class SniffingProtocol(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._web.undecided[self] = None
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() == _HTTP2:
+            self._become(self._http2())
 
     def data_received(self, data: bytes) -> None:
-        data = self._read + data
-        if data[:_ENOUGH] == PREFACE[:_ENOUGH]:
-            self._become(self._http2(), data)
-        elif PREFACE.startswith(data):
-            self._read = data
-        else:
-            self._become(self._web.protocol(), data)
+        self._read += data
+        if self._read[:_ENOUGH] == PREFACE[:_ENOUGH]:
+            self._become(self._http2())
+            return
+        line, is_whole, _ = self._read.partition(b"\n")
+        line = line.removesuffix(b"\r")
+        # An empty line before a request is to be ignored (RFC 9112 section 2.2).
+        if (is_whole and not (not line or _REQUEST_LINE.fullmatch(line))) or _CONTROL.search(line):
+            self._web.undecided.pop(self, None)
+            assert self._transport is not None
+            self._transport.close()
+        elif is_whole or len(line) > LINE_BYTES_MAX:
+            self._become(self._web.protocol())
 
-    def _become(self, protocol: asyncio.Protocol, data: bytes) -> None:
+    def _become(self, protocol: asyncio.Protocol) -> None:
         transport = self._transport
         assert transport is not None
         self._web.undecided.pop(self, None)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-        protocol.data_received(data)
+        if self._read:
+            protocol.data_received(self._read)
 
     def eof_received(self) -> bool:
         return False

@@ -12,6 +12,7 @@ from server.config import Config, ConfigError
 from server.transport.frames import PREFACE
 from server.transport.host import UNTAKEN_S
 from server.transport.http1 import HEAD_BYTES_MAX, IDLE_MAX_S
+from server.transport.sniff import LINE_BYTES_MAX
 from server.urls import URL, parse_urls
 from tests.server.http.support import Wire, http_client, web, wired
 from tests.support.client import until
@@ -70,12 +71,35 @@ async def test_the_preface_may_come_octet_by_octet(server: Running) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 100,  # A TLS handshake.
         b"\0\0\0\0",
         b"hello\r\n\r\n",
-        b"PRI / HTTP/1.1\r\n\r\n"[3:],
-        b"GET / HTTP/1.1\n\r\r\n bad: x\r\n\r\n",
-        b"\r\n\r\n\r\n\x01",
+        b"INVALID CONNECTION PREFACE\r\n\r\n",
+        b"PRIOR * HTTP/2\r\n\r\n",
+        b" / HTTP/1.1\r\n\r\n",
+        b"GET /\x7f",
     ],
 )
-def test_garbage_is_answered_with_400_and_the_end(garbage: bytes) -> None:
+def test_what_is_no_http_is_closed_without_a_word(garbage: bytes) -> None:
+    """As etcd's port does. A handshake of TLS, that etcd waits for more of, is closed at once."""
+
+    @web()
+    async def scenario(server: Running) -> None:
+        async with wired(server) as wire:
+            await wire.send(garbage)
+            assert await ended(wire)
+        await server.client.put(b"others are served")
+
+    scenario()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\n\r\r\n bad: x\r\n\r\n",
+        b"\r\n\r\n\r\n\x01",
+        b"GET /version  HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GE\xc3\xa4T / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_garbage_that_calls_itself_http_is_answered_with_400_and_the_end(garbage: bytes) -> None:
     @web()
     async def scenario(server: Running) -> None:
         async with wired(server) as wire:
@@ -84,6 +108,24 @@ def test_garbage_is_answered_with_400_and_the_end(garbage: bytes) -> None:
         await server.client.put(b"others are served")
 
     scenario()
+
+
+@web()
+async def test_a_line_may_be_longer_than_is_looked_for_its_end(server: Running) -> None:
+    async with wired(server) as wire:
+        await wire.send(b"GET /" + b"a" * LINE_BYTES_MAX)
+        await until(lambda: len(server.front.web.connections) == 1)
+        await wire.send(b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await wire.head())[0] == 404
+
+
+@web()
+async def test_a_preface_that_is_none_but_begins_as_one_ends_in_http2(server: Running) -> None:
+    """RFC 9113 section 3.4."""
+    async with wired(server) as wire:
+        await wire.send(b"PRI * HTTP/1.1\r\n\r\n")
+        said = await wire.rest()
+        assert said[-len(b"no HTTP/2 preface") :] == b"no HTTP/2 preface"
 
 
 @web()
@@ -237,7 +279,7 @@ async def test_requests_under_way_are_answered_when_the_server_ends_and_idle_con
         await idle.send(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n")
         _, headers = await idle.head()
         await idle.body(headers)
-        await silent.send(b"G")
+        await silent.send(b"GET / HTTP/1.1\r\n")
         await until(lambda: len(server.front.web.connections) == 2)
         await server.stop_serving()
         assert await ended(idle)
