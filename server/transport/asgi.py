@@ -2,7 +2,8 @@
 
 Bounds: what the client sends ahead by the stream's window, which is given back as the app takes
 it; what waits for the client's window by `SEND_AHEAD_BYTES`, above which the app's `send` does not
-return; a whole answer that nobody takes by `UNTAKEN_S`.
+return; a whole answer that nobody takes by `UNTAKEN_S`; a request that goes on behind its answer
+by `REST_S`, in which what is wrong with it is still answered as such.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from server.transport.http1 import WebServer
 from server.transport.rpc import Rpc
 from server.transport.streaming import SEND_AHEAD_BYTES
 
+REST_S: Final = 1.0  # For the rest of a request: some clients drop an answer that a reset follows.
 _PIECE_BYTES: Final = 64 << 10  # What waits is cut into such pieces; cutting one copies it.
 # Of a connection and not of a request (RFC 9113 section 8.2.2).
 _HOP_BY_HOP: Final = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
@@ -56,7 +58,7 @@ class WebCall(Rpc):
     ) -> None:
         super().__init__(connection, id, head, host)
         self._server = server
-        self._body: deque[bytes] = deque()
+        self._body = bytearray()
         self._arrived: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._is_asked = False  # The app has been given the end of the body.
@@ -88,13 +90,16 @@ class WebCall(Rpc):
             self.is_over = True
             self.connection.reset(self.id, ErrorCode.INTERNAL_ERROR)
 
-    def received(self, data: bytes, size: int, *, is_last: bool) -> None:  # noqa: ARG002  # known
+    def received(self, data: bytes, size: int, *, is_last: bool) -> None:
         if self.is_over:
+            if is_last and not self._is_lost:
+                self.host.done(self)
+                self.connection.end(self.id)
             return
         if len(data) < size:
             self._take(size - len(data))  # Padding.
         if data:
-            self._body.append(data)
+            self._body += data
             try:
                 self._hold(len(data))
             except RpcError:
@@ -106,9 +111,8 @@ class WebCall(Rpc):
             self._push()
 
     def expire(self) -> None:
-        """The answer is there, and nobody has taken it."""
-        if not self.is_over:
-            self._abandon(ErrorCode.CANCEL)
+        """The answer is there, and nobody has taken it; or it is, and the request goes on."""
+        self._abandon(ErrorCode.NO_ERROR if self.is_over else ErrorCode.CANCEL)
 
     def _abandon(self, code: ErrorCode) -> None:
         self.is_over = True
@@ -148,7 +152,10 @@ class WebCall(Rpc):
             self.is_over = True
             self.host.done(self)
             self.connection.send(frame(DATA, END_STREAM, self.id, b""))
-            self._forget()
+            if self.is_remote_closed:
+                self.connection.end(self.id)
+            else:
+                self.host.wait(self, REST_S)
 
     # --- the app's side ---
 
@@ -182,7 +189,7 @@ class WebCall(Rpc):
             await self._arrived
         if self._is_lost or self._is_answered:
             return {"type": "http.disconnect"}
-        body = b"".join(self._body)
+        body = bytes(self._body)
         self._body.clear()
         self._release(len(body))
         self._take(len(body))
