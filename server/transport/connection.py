@@ -98,9 +98,9 @@ class Connection(Peer):
         try:
             used = self._receive(data)
         except ConnectionFault as fault:
-            self._fail(fault.code, str(fault))
+            self.fail(fault.code, str(fault))
         except HpackError as error:
-            self._fail(ErrorCode.COMPRESSION_ERROR, str(error))
+            self.fail(ErrorCode.COMPRESSION_ERROR, str(error))
         else:
             self._input = data[used:] if used < len(data) else b""
 
@@ -140,7 +140,8 @@ class Connection(Peer):
             at = at_next
         return at
 
-    def _fail(self, code: ErrorCode, reason: str) -> None:
+    def fail(self, code: ErrorCode, reason: str) -> None:
+        """End the connection, and say why."""
         self._input = b""
         self.is_draining = True
         self.send(goaway(self._last_id, code, reason.encode()))
@@ -241,6 +242,7 @@ class Connection(Peer):
             head = self._decode(block)
         self._seen_id = stream_id
         if self.is_draining:
+            self._nuisance()
             return  # GOAWAY has told the client that this one was never begun.
         self._last_id = stream_id
         if isinstance(head, MalformedError) or flags & _DEPENDS_ON_ITSELF:
@@ -330,6 +332,7 @@ class Connection(Peer):
             self._on_priority(stream_id, payload)
         elif kind == GOAWAY:
             check_connection_wide(stream_id)
+            self._nuisance()
         elif kind == PUSH_PROMISE:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client that pushes")
         else:

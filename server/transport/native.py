@@ -11,7 +11,6 @@ holds up nobody but itself.
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import Any, Final
 
 from server import status
@@ -19,13 +18,14 @@ from server.clock import Clock
 from server.status import RpcError, Status
 from server.tls import ServerTLS, peer_cn
 from server.transport.asgi import WebCall
-from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES
+from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES, wait_until
 from server.transport.connection import Connection
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
-from server.transport.frames import PING, frame
+from server.transport.frames import PING, ErrorCode, frame
 from server.transport.head import Head
-from server.transport.host import Host
+from server.transport.host import UNTAKEN_S, Host
 from server.transport.http1 import WebServer, is_secure
+from server.transport.linger import LINGER_S, LingeringProtocol
 from server.transport.plain import PlainCall
 from server.transport.sniff import SniffingProtocol
 from server.transport.streaming import StreamingCall
@@ -41,8 +41,8 @@ _API_VERSION: Final = b"client-api-version"
 _PING_PAYLOAD: Final = b"tenure\0\0"
 _NOT_GRPC: Final = object()  # Instead of a method.
 
-LINGER_S: Final = 5.0  # A connection that is over is let go of, whoever has not read its end.
-PREFACE_S: Final = 30.0  # How long a new connection may say nothing of HTTP/2.
+# How long a new connection may take for its preface and SETTINGS, and to acknowledge ours.
+BEGIN_S: Final = 30.0
 
 
 class NativeServer:
@@ -68,6 +68,7 @@ class NativeServer:
         self.keepalive_timeout_s = keepalive_timeout_s
         self.tls = tls
         self.connections: dict[NativeProtocol, None] = {}
+        self.lingering: dict[LingeringProtocol, None] = {}  # Over, but for the client's side.
         self.is_stopping = False
         self._listeners: list[asyncio.Server] = []
         self._ticker: asyncio.Task[None] | None = None
@@ -109,8 +110,11 @@ class NativeServer:
             ticks += 1
             if ticks % TICKS_PER_S == 0:
                 now = self.clock.now()
-                for protocol in list(self.connections):
-                    protocol.tick(now)
+                for each in self._sockets():
+                    each.tick(now)
+
+    def _sockets(self) -> list[NativeProtocol | LingeringProtocol]:
+        return [*self.connections, *self.lingering]
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new calls, end the streams as etcd does, let the rest finish within `grace_s`."""
@@ -119,10 +123,7 @@ class NativeServer:
             listener.close()
         for call in list(self.host.streams):
             call.stop(RpcError(status.SERVER_STOPPED))
-        for _ in range(math.ceil(grace_s / DRAIN_LOOK_S)):
-            await asyncio.sleep(DRAIN_LOOK_S)
-            if not self.host.active and not self.host.streams:
-                break
+        await wait_until(lambda: not self.host.active and not self.host.streams, grace_s)
         for protocol in list(self.connections):
             protocol.connection.drain()
         await asyncio.sleep(DRAIN_LOOK_S)
@@ -131,8 +132,8 @@ class NativeServer:
         """Let go of every socket."""
         if self._ticker is not None:
             self._ticker.cancel()
-        for protocol in list(self.connections):
-            protocol.close()
+        for each in self._sockets():
+            each.close()
         for listener in self._listeners:
             await listener.wait_closed()
 
@@ -152,6 +153,8 @@ class NativeProtocol(asyncio.Protocol):
         self._is_heard = False  # Since the last tick.
         self._pinged_at: float | None = None
         self._ends_at: float | None = None  # Unless it begins by then; or, if it is over, at all.
+        self._stuck_at: float | None = None  # The client has taken nothing since.
+        self._waiting_bytes = 0  # In the socket's buffer, at the last tick.
         self.connection = Connection(
             self._accept, streams_max=server.streams_max, on_output=self._on_output
         )
@@ -218,7 +221,14 @@ class NativeProtocol(asyncio.Protocol):
         if data:
             transport.write(data)
         if self.connection.is_dead:
-            transport.close()
+            self._linger(transport)
+
+    def _linger(self, transport: asyncio.Transport) -> None:
+        server = self._server
+        self._transport = None
+        server.connections.pop(self, None)
+        until = server.clock.now() + LINGER_S
+        transport.set_protocol(LingeringProtocol(transport, until, server.lingering))
 
     def _accept(
         self, connection: Connection, stream_id: int, head: Head
@@ -260,15 +270,14 @@ class NativeProtocol(asyncio.Protocol):
 
     def tick(self, now: float) -> None:
         """About once a second: forgive floods, and find out whether a silent peer still lives."""
-        self.connection.refill()
-        server = self._server
-        if self.connection.is_dead or not self.connection.is_begun:
-            if self._ends_at is None:
-                self._ends_at = now + (LINGER_S if self.connection.is_dead else PREFACE_S)
-            elif self._ends_at <= now:
-                self.close()
+        connection = self.connection
+        connection.refill()
+        if connection.is_dead or not connection.is_settled:
+            self._wait_for_end(now)
             return
         self._ends_at = None
+        self._note_taken(now)
+        server = self._server
         if self._is_heard:
             self._is_heard, self._heard_at, self._pinged_at = False, now, None
         elif self._pinged_at is not None:
@@ -276,7 +285,38 @@ class NativeProtocol(asyncio.Protocol):
                 self.close()
         elif 0 < server.keepalive_interval_s < now - self._heard_at:
             self._pinged_at = now
-            self.connection.send(frame(PING, 0, 0, _PING_PAYLOAD))
+            connection.send(frame(PING, 0, 0, _PING_PAYLOAD))
+
+    def _wait_for_end(self, now: float) -> None:
+        """It does not get on with its beginning, or is over and cannot be told so."""
+        connection = self.connection
+        is_begun = connection.is_begun and not connection.is_dead
+        if self._ends_at is None:
+            self._ends_at = now + (LINGER_S if connection.is_dead else BEGIN_S)
+        elif self._ends_at <= now:
+            if is_begun:
+                self._ends_at = None
+                connection.fail(ErrorCode.SETTINGS_TIMEOUT, "SETTINGS was not acknowledged")
+            else:
+                self.close()
+
+    def _note_taken(self, now: float) -> None:
+        """Whoever takes what we send is alive; who takes nothing is not waited for for ever.
+
+        Watches are: they hold little, and come back when they can.
+        """
+        assert self._transport is not None
+        waiting = self._transport.get_write_buffer_size()
+        if waiting < self._waiting_bytes:
+            self._is_heard = True
+        is_stuck = self._is_paused and waiting == self._waiting_bytes
+        self._waiting_bytes = waiting
+        if not is_stuck:
+            self._stuck_at = None
+        elif self._stuck_at is None:
+            self._stuck_at = now
+        elif now - self._stuck_at >= UNTAKEN_S and not len(self.connection):
+            self.close()
 
     def close(self) -> None:
         if self._transport is not None:

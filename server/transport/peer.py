@@ -89,7 +89,8 @@ class Peer:
         self._bodies: dict[int, int] = {}  # What is still to come, where the length was told.
         self._last_id = 0  # The last stream that was begun here,
         self._seen_id = 0  # and the last that the client has opened: GOAWAY comes in between.
-        self._configured = False  # The client's first SETTINGS frame has been read.
+        self._configured = False  # The client's first SETTINGS frame has been read,
+        self._is_acknowledged = False  # and ours has been by the client.
         self._out: list[bytes] = [
             settings(
                 (SETTING_MAX_CONCURRENT_STREAMS, streams_max),
@@ -114,6 +115,11 @@ class Peer:
     def __len__(self) -> int:
         """How many streams are open."""
         return len(self._streams)
+
+    @property
+    def is_settled(self) -> bool:
+        """Both sides know each other's settings."""
+        return self._configured and self._is_acknowledged
 
     # --- output ---
 
@@ -191,8 +197,8 @@ class Peer:
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         check_size(payload, 8)
         check_connection_wide(stream_id)
+        self._nuisance()
         if not flags & ACK:
-            self._nuisance()
             self.send(frame(PING, ACK, 0, payload))
 
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:
@@ -229,13 +235,14 @@ class Peer:
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         check_connection_wide(stream_id)
+        self._nuisance()
         if flags & ACK:
             check_size(payload, 0)
+            self._is_acknowledged = True
             return
         if len(payload) % 6:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
         self._configured = True
-        self._nuisance()
         stream_window = self._stream_window
         for at in range(0, len(payload), 6):
             name = int.from_bytes(payload[at : at + 2], "big")

@@ -32,6 +32,7 @@ from server.transport.wire import (
 )
 
 SEND_AHEAD_BYTES: Final = 256 << 10  # Of messages that wait for the client's window.
+MESSAGE_OVERHEAD_BYTES: Final = 100  # That one costs here beside its own; it may have none.
 
 
 class StreamingCall(Rpc):
@@ -139,6 +140,7 @@ class StreamingCall(Rpc):
         body = self._body
         body += data
         at, end = 0, len(body)
+        known = len(self._messages)
         try:
             self._hold(len(data))
             while end - at >= PREFIX_BYTES:
@@ -148,6 +150,7 @@ class StreamingCall(Rpc):
                     break
                 self._messages.append((body[at], bytes(body[at + PREFIX_BYTES : stop])))
                 at = stop
+            self._hold((len(self._messages) - known) * MESSAGE_OVERHEAD_BYTES)
         except RpcError as error:
             self._refusal = error
         if at:  # A message that comes in many pieces is not copied with each.

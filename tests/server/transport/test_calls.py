@@ -30,7 +30,7 @@ from server.transport.frames import (
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
 from server.transport.peer import STREAM_WINDOW_BYTES
-from server.transport.streaming import SEND_AHEAD_BYTES, StreamingCall
+from server.transport.streaming import MESSAGE_OVERHEAD_BYTES, SEND_AHEAD_BYTES, StreamingCall
 from tests.server.transport.support import (
     LIMIT_BYTES,
     REFUSAL,
@@ -286,6 +286,19 @@ async def test_a_client_that_sends_beyond_its_window_loses_the_stream() -> None:
         talk.connection.receive(data(1, whole, flags=0))
     assert resets(parsed(talk.connection.take())) == [(1, ErrorCode.FLOW_CONTROL_ERROR)]
     await settle()
+    assert talk.connection.held_bytes == 0
+
+
+@in_loop
+async def test_empty_messages_that_nobody_reads_are_bounded_by_what_they_cost() -> None:
+    """Five bytes on the wire, a hundred here."""
+    talk = Streaming()
+    await settle()
+    count = 3000
+    talk.connection.receive(data(1, prefixed(b"") * count, flags=0))
+    assert talk.connection.held_bytes == count * (len(prefixed(b"")) + MESSAGE_OVERHEAD_BYTES)
+    for _ in range(count):
+        assert await talk.stream.receive() == b""
     assert talk.connection.held_bytes == 0
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from server.transport.connection import BLOCK_FRAMES_MAX, BLOCK_KEPT_BYTES_MAX, BLOCKS_MAX
 from server.transport.frames import (
+    ACK,
     CONTINUATION,
     DATA,
     END_HEADERS,
+    GOAWAY,
     HEADERS,
     PING,
     PRIORITY,
@@ -37,7 +39,10 @@ from tests.server.transport.support import (
 CALM: Final = ErrorCode.ENHANCE_YOUR_CALM
 FLOODS: Final = {
     "PING": frame(PING, 0, 0, bytes(8)),
+    "answers to no PING": frame(PING, ACK, 0, bytes(8)),
     "SETTINGS": frame(SETTINGS, 0, 0),
+    "acknowledgements of no SETTINGS": frame(SETTINGS, ACK, 0),
+    "GOAWAY": frame(GOAWAY, 0, 0, bytes(8)),
     "a window that goes up and down": settings((4, 1)) + settings((4, 2)),
     "empty DATA": frame(DATA, 0, 1),
     "DATA of padding alone": frame(DATA, 0x8, 1, b"\0"),
@@ -78,6 +83,14 @@ def test_rapid_reset_ends_the_connection_and_leaves_nothing_behind() -> None:
     assert end_of_connection(peer.send(flood)) == CALM
     assert len(peer.connection) == 0
     assert len(peer.connection._closed) <= CLOSED_MAX
+
+
+def test_requests_behind_our_goaway_are_counted_too() -> None:
+    peer = Peer()
+    peer.send(call(1, method=b"Late"))
+    peer.connection.drain()
+    flood = b"".join(headers(3 + 2 * number) for number in range(NUISANCES_MAX + 1))
+    assert end_of_connection(peer.send(flood)) == CALM
 
 
 def test_resets_that_the_server_is_made_to_send_are_counted_alike() -> None:
