@@ -1,4 +1,4 @@
-"""Run h2spec against a server of its own: `python tools/h2spec.py [h2spec's own arguments]`.
+"""Run h2spec against servers of its own, plain and TLS: `python tools/h2spec.py [h2spec's own]`.
 
 Streams are limited to 100, since h2spec opens one more than the server says it may.
 """
@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -23,23 +24,34 @@ def main() -> int:
     if program is None:
         print("h2spec is not installed: see the Makefile")
         return 1
+    arguments = [program, *SECTIONS, "--strict", *sys.argv[1:]]
+    plain = run("http", arguments)
+    return run("https", [*arguments, "--tls", "--insecure"]) or plain
+
+
+def run(scheme: str, arguments: list[str]) -> int:
+    """h2spec's exit code."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "server", "--ephemeral", "--transport", "native"]
+    url = f"{scheme}://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "server", "--transport", "native"]
     command += ["--listen-client-urls", url, "--advertise-client-urls", url]
     command += ["--max-concurrent-streams", str(STREAMS)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-        assert server.stderr is not None
-        for line in server.stderr:
-            if "ready to serve client requests" in line:
-                break
-        try:
-            arguments = [program, *SECTIONS, "--strict", "-p", str(port), *sys.argv[1:]]
-            return subprocess.run(arguments, check=False).returncode
-        finally:
-            server.terminate()
+    if scheme == "https":
+        command.append("--auto-tls")
+    with tempfile.TemporaryDirectory() as directory:
+        command += ["--data-dir", directory]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+            assert server.stderr is not None
+            for line in server.stderr:
+                if "ready to serve client requests" in line:
+                    break
+            try:
+                print(f"{scheme}:", flush=True)
+                return subprocess.run([*arguments, "-p", str(port)], check=False).returncode
+            finally:
+                server.terminate()
 
 
 if __name__ == "__main__":
