@@ -59,7 +59,7 @@ fix: $(VENV)/.dev  ## Format, and repair what can be repaired by rule
 	$(BIN)/ruff check --fix .
 
 compat: $(VENV)/.compat  ## Drive the server, and etcd, with real etcd clients
-	$(BIN)/python -m pytest compat --report docs/compatibility.md $(ARGS)
+	$(BIN)/python -m compat --page docs/compatibility.md $(ARGS)
 
 bench: $(VENV)/.bench  ## Measure beside real etcd (the load part needs Debian's nghttp2-client)
 	$(BIN)/python -m bench $(ARGS)

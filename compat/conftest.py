@@ -1,20 +1,15 @@
-"""Fixtures: a server per target, the clients, and keys that no other test uses."""
+"""Fixtures: a server per target and wire, and keys that no other test uses."""
 
 import itertools
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from compat.clients import ETCDCTLS, ClientUnavailableError, etcdctl_version
-from compat.etcdctl import Etcdctl
-from compat.python_etcd3 import Connect, etcd3
 from compat.targets import TARGETS, Server, Supply, Target, TargetUnavailableError
+from compat.wires import WIRES, Certificates, Identity
 
-pytest_plugins = ["compat.report"]
-
-ETCD3_CALL_MAX_S = 10  # Of one unary call, and of the creation of a watch.
+pytest_plugins = ["compat.outcomes"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,29 +20,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=sorted(TARGETS),
         help="the server to drive; may be given more than once; default: all",
     )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    for filter_line in (
-        # A python-etcd3 client's watcher thread ends by an exception when its channel is closed,
-        "ignore::pytest.PytestUnhandledThreadExceptionWarning",
-        # and its Lock still speaks to tenacity the old way.
-        "ignore:.*retry_state:DeprecationWarning",
-    ):
-        config.addinivalue_line("filterwarnings", filter_line)
+    group.addoption(
+        "--wire",
+        action="append",
+        choices=sorted(WIRES),
+        help="in the clear or over TLS; may be given more than once; default: both",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "target" in metafunc.fixturenames:
-        names = metafunc.config.getoption("--target") or list(TARGETS)
-        metafunc.parametrize("target", names, indirect=True, scope="session")
-    if "etcdctl_line" in metafunc.fixturenames:
-        metafunc.parametrize(
-            "etcdctl_line",
-            list(ETCDCTLS),
-            ids=[f"etcdctl-{line}" for line in ETCDCTLS],
-            scope="session",
-        )
+    wires = ["tls"] if "identity" in metafunc.fixturenames else list(WIRES)
+    for name, every in (("target", list(TARGETS)), ("wire", wires)):
+        if name in metafunc.fixturenames:
+            chosen = metafunc.config.getoption(f"--{name}") or every
+            both = [each for each in every if each in chosen]
+            metafunc.parametrize(name, both, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -57,10 +44,18 @@ def target(request: pytest.FixtureRequest) -> Target:
 
 
 @pytest.fixture(scope="session")
-def supply(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supply]:
+def wire(request: pytest.FixtureRequest) -> str:
+    """How it is reached; a name in `WIRES`."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def supply(target: Target, wire: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supply]:
     """Where servers of the target come from."""
+    folder = tmp_path_factory.mktemp(f"{target.name}-{wire}")
     try:
-        supply = Supply(target, tmp_path_factory.mktemp(target.name))
+        supply = Supply(target, folder, Certificates.make(folder) if wire == "tls" else None)
     except TargetUnavailableError as error:
         pytest.skip(str(error))
     yield supply
@@ -84,7 +79,7 @@ def fresh_server(supply: Supply) -> Iterator[Server]:
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, target: Target) -> Server:  # noqa: ARG001  (it asks for `target`)
+def server(request: pytest.FixtureRequest, target: Target, wire: str) -> Server:  # noqa: ARG001  (it asks for them)
     """The fresh server if the test asks for one, else the shared one."""
     fresh = "fresh_server" in request.fixturenames
     server: Server = request.getfixturevalue("fresh_server" if fresh else "shared_server")
@@ -92,32 +87,10 @@ def server(request: pytest.FixtureRequest, target: Target) -> Server:  # noqa: A
 
 
 @pytest.fixture
-def etcdctl(etcdctl_line: str, server: Server) -> Etcdctl:
-    """etcdctl, in each of its versions, pointed at the server."""
-    try:
-        path = ETCDCTLS[etcdctl_line]()
-    except ClientUnavailableError as error:
-        pytest.skip(str(error))
-    return Etcdctl(path, etcdctl_version(path), server.endpoint)
-
-
-@pytest.fixture
-def connect(server: Server) -> Iterator[Connect]:
-    """Makes python-etcd3 clients; they are closed at the end."""
-    with ExitStack() as clients:
-
-        def connected() -> etcd3.Etcd3Client:
-            return clients.enter_context(
-                etcd3.client("127.0.0.1", server.port, timeout=ETCD3_CALL_MAX_S)
-            )
-
-        yield connected
-
-
-@pytest.fixture
-def client(connect: Connect) -> etcd3.Etcd3Client:
-    """One python-etcd3 client."""
-    return connect()
+def identity(server: Server) -> Identity:
+    """What a client shows; a test that asks for it is about TLS, and is run over that only."""
+    assert server.identity is not None
+    return server.identity
 
 
 _numbers = itertools.count(1)

@@ -7,7 +7,7 @@ fault.
 from dataclasses import dataclass
 from typing import Final
 
-from compat.targets import TENURE, Target
+from compat.targets import Target
 
 
 @dataclass(frozen=True)
@@ -47,4 +47,4 @@ def differs(name: str, target: Target) -> bool:
     """
     if name not in DIFFERENCES:
         raise KeyError(name)
-    return target.name == TENURE.name
+    return target.is_tenure

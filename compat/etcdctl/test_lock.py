@@ -7,7 +7,8 @@ let go; after SIGKILL only the lease's end does it.
 import re
 import signal
 
-from compat.etcdctl import Etcdctl, wait_until
+from compat.etcdctl.command import Etcdctl
+from compat.waiting import wait_until
 
 TTL_S = 2
 LATE_MAX_S = 10.0

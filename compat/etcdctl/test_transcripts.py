@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from compat.etcdctl import Etcdctl
+from compat.etcdctl.command import Etcdctl
+from compat.etcdctl.transcript import FOLDER, Transcript
 from compat.targets import Server
-from compat.transcript import FOLDER, Transcript
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
@@ -14,5 +14,5 @@ def test_a_session_looks_as_written_down(
     path: Path, etcdctl: Etcdctl, fresh_server: Server
 ) -> None:
     transcript = Transcript.read(path)
-    expected = transcript.expected_of(etcdctl.line, fresh_server.target.name)
+    expected = transcript.expected_of(etcdctl.line, fresh_server.target.tag)
     assert transcript.replay(etcdctl) == expected

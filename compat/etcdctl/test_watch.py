@@ -3,8 +3,9 @@
 import signal
 
 from compat.differences import differs
-from compat.etcdctl import Etcdctl, wait_until
+from compat.etcdctl.command import Etcdctl
 from compat.targets import Server
+from compat.waiting import wait_until
 
 
 def revision(etcdctl: Etcdctl) -> int:

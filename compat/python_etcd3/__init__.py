@@ -1,8 +1,8 @@
 """The one place that imports python-etcd3, and what it needs for that.
 
 Its protobuf messages were generated years ago: only protobuf's pure-Python implementation takes
-them, and not without warnings. They also have the names of Tenure's messages. So this suite is a
-pytest process of its own, in which nothing of Tenure is imported.
+them, and not without warnings. They also have the names of others' messages. So a suite that uses
+it is a pytest process of its own, in which no other generated messages are imported.
 """
 
 import os
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 
 if "google.protobuf" in sys.modules:
-    raise ImportError("compat/ is to be run by itself: `make compat`, or `pytest compat`")
+    raise ImportError("protobuf is loaded already: run `make compat`, or pytest on one suite")
 os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
 
 with warnings.catch_warnings():

@@ -25,7 +25,11 @@ class Masks:
     """The names given so far in one transcript."""
 
     def __init__(self, *, cluster_id: int, member_id: int, endpoint: str) -> None:
-        self._names: dict[str, str] = {endpoint: "ENDPOINT"}
+        self._names: dict[str, str] = {
+            # Over TLS a session looks the same, but for this.
+            f"https://{endpoint}": "http://ENDPOINT",
+            endpoint: "ENDPOINT",
+        }
         for number, name in ((cluster_id, "CLUSTER"), (member_id, "MEMBER")):
             self._names[str(number)] = name
             self._names[f"{number:x}"] = name

@@ -24,8 +24,8 @@ client or that server; a command marked with a client is run by that one only. E
 the same for all. Where the servers are to differ, the remark above the step says `differs: NAME`,
 one of `compat.differences`.
 
-`python -m compat.transcript FILE…` writes down anew what etcd 3.5.1 answers to both clients; read
-what it changed before you commit it.
+`python -m compat.etcdctl.transcript FILE…` writes down anew what etcd 3.5.1 answers to both
+clients; read what it changed before you commit it.
 """
 
 import difflib
@@ -39,10 +39,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from compat.clients import ETCDCTLS, etcdctl_version
 from compat.differences import DIFFERENCES
-from compat.etcdctl import Etcdctl
-from compat.masking import Masks
+from compat.etcdctl.command import Etcdctl
+from compat.etcdctl.masking import Masks
+from compat.etcdctl.versions import ETCDCTLS, etcdctl_version
 from compat.targets import ETCD, TARGETS, Server
 
 FOLDER: Final = Path(__file__).parent / "transcripts"
@@ -119,10 +119,10 @@ class Transcript:
         """The steps that etcdctl of that release line takes."""
         return [step for step in self.steps if step.only in (None, line)]
 
-    def expected_of(self, line: str, target: str) -> str:
-        """The whole session as it should look to that client, against that server."""
+    def expected_of(self, line: str, tag: str) -> str:
+        """The whole session as it should look to that client, against the server of that tag."""
         steps = self.steps_of(line)
-        return _text([*step.head(), *step.expected_of((line, target))] for step in steps)
+        return _text([*step.head(), *step.expected_of((line, tag))] for step in steps)
 
     def replay(self, etcdctl: Etcdctl) -> str:
         """Run every step, and return the session as it looked."""
@@ -142,7 +142,8 @@ class Transcript:
 
 def _check_difference(step: Step) -> None:
     named = _DIFFERS.findall("\n".join(step.remarks))
-    tagged = any(f"[{name}]" in line for name in TARGETS for line in step.expected)
+    tags = {target.tag for target in TARGETS.values()}
+    tagged = any(f"[{tag}]" in line for tag in tags for line in step.expected)
     if tagged != bool(named) or not set(named) <= DIFFERENCES.keys():
         raise ValueError(f"`{step.command}` and the named differences do not agree")
 

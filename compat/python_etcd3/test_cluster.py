@@ -5,9 +5,9 @@ import re
 import grpc
 import pytest
 
-from compat.etcdctl import wait_until
 from compat.python_etcd3 import Connect, etcd3, refused
 from compat.targets import Server
+from compat.waiting import wait_until
 
 
 def test_the_only_member_leads(client: etcd3.Etcd3Client, server: Server, prefix: str) -> None:

