@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from etcdpb import rpc_pb2, v3election_pb2, v3lock_pb2
+from etcdpb import health_pb2, rpc_pb2, v3election_pb2, v3lock_pb2
 from mvcc.backend.mark import Mark
 from mvcc.watch import WatchHub
 from server.clock import Clock
@@ -26,6 +26,7 @@ from server.quota import Quota
 from server.recovery import Recovered
 from server.services.cluster import ClusterService
 from server.services.election import ElectionService
+from server.services.health import HealthService
 from server.services.kv import KVService
 from server.services.lease import LeaseService
 from server.services.lock import LockService
@@ -110,6 +111,8 @@ def build_core(
     methods.add(
         services["Cluster"],
         ClusterService(
+            engine,
+            state,
             headers,
             name=config.name,
             peer_urls=[url.text for url in config.initial_advertise_peer_urls],
@@ -117,6 +120,7 @@ def build_core(
         ),
     )
     methods.add(services["Maintenance"], MaintenanceService(engine, state, backend, headers, quota))
+    methods.add(health_pb2.DESCRIPTOR.services_by_name["Health"], HealthService())
     tails = Tails(engine, state.store, hub)
     turns = Turns(kv, leases, tails)
     methods.add(v3lock_pb2.DESCRIPTOR.services_by_name["Lock"], LockService(kv, turns))

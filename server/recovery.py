@@ -129,6 +129,7 @@ def _recover(
     alarms = Alarms()
     alarms.recover(backend)
     state = State(store, lessor, Compactor(store), alarms)
+    state.membership.recover(backend)
     if number:
         identity = Identity(
             cluster_id=read_meta(backend, _META_CLUSTER, 0) % (1 << 64),
@@ -138,7 +139,7 @@ def _recover(
         identity = bootstrap()
     term = read_meta(backend, _META_TERM, _FIRST_TERM - 1) + 1
     _note_start(store, identity, term)
-    for column in (Column.META, Column.ALARM):
+    for column in (Column.META, Column.ALARM, Column.CLUSTER):
         store.in_use += sum(len(key) + len(value) for key, value in backend.scan(column))
     return Recovered(state, identity, term, is_new=number == 0)
 

@@ -80,10 +80,25 @@ LEASE_NOT_FOUND: Final = _etcd(Code.NOT_FOUND, "requested lease not found")
 LEASE_EXISTS: Final = _etcd(Code.FAILED_PRECONDITION, "lease already exists")
 LEASE_TTL_TOO_LARGE: Final = _etcd(Code.OUT_OF_RANGE, "too large lease TTL")
 MEMBER_NOT_FOUND: Final = _etcd(Code.NOT_FOUND, "member not found")
+MEMBER_BAD_URLS: Final = _etcd(Code.INVALID_ARGUMENT, "given member URLs are invalid")
+MEMBER_NOT_LEARNER: Final = _etcd(Code.FAILED_PRECONDITION, "can only promote a learner member")
+PEER_URL_EXISTS: Final = _etcd(Code.FAILED_PRECONDITION, "Peer URLs already exists")
+BAD_LEADER_TRANSFEREE: Final = _etcd(Code.FAILED_PRECONDITION, "bad leader transferee")
+DOWNGRADE_VERSION_FORMAT: Final = _etcd(
+    Code.INVALID_ARGUMENT, "wrong downgrade target version format"
+)
+DOWNGRADE_VERSION: Final = _etcd(Code.INVALID_ARGUMENT, "invalid downgrade target version")
+DOWNGRADE_IN_PROCESS: Final = _etcd(
+    Code.FAILED_PRECONDITION, "cluster has a downgrade job in progress"
+)
+UNKNOWN_METHOD: Final = _etcd(Code.UNKNOWN, "unknown method")
 SERVER_STOPPED: Final = _etcd(Code.UNAVAILABLE, "server stopped")
 WATCH_CANCELED: Final = _etcd(Code.CANCELLED, "watch canceled")
-# Real etcd sends these two with code Unknown: the first maps to a client-side error value that
-# has no gRPC status, the second stands in no map at all.
+# Real etcd sends these three with code Unknown: the first two map to client-side error values that
+# have no gRPC status, the third stands in no map at all.
+NOT_ENOUGH_STARTED: Final = _etcd(
+    Code.UNKNOWN, "re-configuration failed due to not enough started members"
+)
 TOO_MANY_REQUESTS: Final = _etcd(Code.UNKNOWN, "too many requests")
 NOT_PRIMARY: Final = Status(Code.UNKNOWN, "not a primary lessor")
 # Of Lock and Election: errors of etcd's client/v3/concurrency, which have no code either.
@@ -92,6 +107,7 @@ ELECTION_NOT_LEADER: Final = Status(Code.UNKNOWN, "election: not leader")
 ELECTION_NO_LEADER: Final = Status(Code.UNKNOWN, "election: no leader")
 ELECTION_LEADER_MISSING: Final = Status(Code.UNKNOWN, '"leader" field must be provided')
 DEADLINE_EXCEEDED: Final = Status(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+UNKNOWN_HEALTH_SERVICE: Final = Status(Code.NOT_FOUND, "unknown service")
 NO_MESSAGE: Final = Status(Code.INTERNAL, "grpc: a unary call needs one whole message")
 STREAM_CUSTOM_SORT: Final = Status(
     Code.UNIMPLEMENTED, "RangeStream does not support custom sort orders"
@@ -111,6 +127,10 @@ class CorruptAlarmError(Exception):
     """A CORRUPT alarm stands: nothing may be written."""
 
 
+class DowngradeInProcessError(Exception):
+    """A downgrade is enabled already."""
+
+
 class TooManyRequestsError(Exception):
     """The engine's queue is full."""
 
@@ -127,6 +147,7 @@ STATUS_OF: Final[Mapping[type[Exception], Status]] = {
     NotPrimaryError: NOT_PRIMARY,
     NoSpaceError: NO_SPACE,
     CorruptAlarmError: CORRUPT,
+    DowngradeInProcessError: DOWNGRADE_IN_PROCESS,
     TooManyRequestsError: TOO_MANY_REQUESTS,
 }
 

@@ -27,10 +27,20 @@ class Column(enum.IntEnum):
     AUTH = 4
     AUTH_USERS = 5
     AUTH_ROLES = 6
+    CLUSTER = 7
 
 
 # On-disk names: never rename one. Opening a store that lacks some of them makes those.
-COLUMN_NAMES: Final = ("key", "lease", "meta", "alarm", "auth", "authUsers", "authRoles")
+COLUMN_NAMES: Final = (
+    "key",
+    "lease",
+    "meta",
+    "alarm",
+    "auth",
+    "authUsers",
+    "authRoles",
+    "cluster",
+)
 
 
 class Batch(Protocol):

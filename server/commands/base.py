@@ -18,6 +18,7 @@ from mvcc.record import Change
 from mvcc.store import Store
 from server.alarms import Alarms
 from server.commands.tally import Tally
+from server.membership import Membership
 from server.status import CorruptAlarmError, NoSpaceError
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
@@ -36,6 +37,7 @@ class State:
     unsettled: set[LeaseID] = field(default_factory=set)  # Granted or revoked in this group.
     granted: list[Lease] = field(default_factory=list)  # Granted in this group.
     tally: Tally = field(default_factory=Tally)
+    membership: Membership = field(default_factory=Membership)
 
     def refuse_writes_under_alarm(self, *, needs_space: bool) -> None:
         """Raise what the alarms say to a write.

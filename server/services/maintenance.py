@@ -1,4 +1,4 @@
-"""etcdserverpb.Maintenance: Status, Alarm, Defragment, Hash and HashKV."""
+"""etcdserverpb.Maintenance: what operators ask of a member, and what they tell it to do."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from etcdpb.rpc_pb2 import (
     AlarmRequest,
     AlarmResponse,
     AlarmType,
+    DowngradeInfo,
     HashKVRequest,
     HashKVResponse,
     HashResponse,
+    MoveLeaderRequest,
     StatusRequest,
     StatusResponse,
 )
 from mvcc.backend.base import Backend, Column
 from mvcc.hashkv import hash_columns, hash_kv
+from server import status
 from server.call import Call, Stream
 from server.commands.alarm import ActivateAlarm, DeactivateAlarm
 from server.commands.base import State
@@ -26,6 +29,8 @@ from server.commands.kv import NoteDefragmented
 from server.engine import Engine
 from server.header import Headers
 from server.quota import Quota, db_size
+from server.services.downgrade import Downgrades
+from server.status import RpcError
 from server.version import CLUSTER_VERSION, ETCD_VERSION
 
 # Not `meta`: its term counts the starts, and a restart is to change nothing here.
@@ -44,6 +49,7 @@ class MaintenanceService:
         self._backend = backend
         self._headers = headers
         self._quota = quota
+        self._downgrades = Downgrades(engine, state, headers)
 
     def Status(self, message: bytes, call: Call) -> bytes | None:
         return self._engine.read(self._status, StatusRequest.FromString(message), call)
@@ -52,6 +58,7 @@ class MaintenanceService:
         # The raft index of a server without raft: it grows with every change and with nothing
         # else, and survives a restart, which is all that a client can see of an index.
         index = self._backend.sequence()
+        target = self._state.membership.downgrade_target
         body = StatusResponse(
             version=ETCD_VERSION,
             dbSize=db_size(self._state),
@@ -62,6 +69,7 @@ class MaintenanceService:
             raftAppliedIndex=index,
             raftTerm=self._headers.term,
             storageVersion=CLUSTER_VERSION,
+            downgradeInfo=DowngradeInfo(enabled=target is not None, targetVersion=target or ""),
             errors=[_alarm_text(alarm) for alarm in self._state.alarms.get(AlarmType.NONE)],
         )
         return self._headers.at(self._store.published) + body.SerializeToString()
@@ -87,10 +95,19 @@ class MaintenanceService:
         body = AlarmResponse(alarms=alarms)
         return self._headers.at(self._store.published) + body.SerializeToString()
 
+    def MoveLeader(self, message: bytes, call: Call) -> bytes:  # noqa: ARG002  # answered at once
+        """The only member leads already. The reply is empty, as etcd's."""
+        if MoveLeaderRequest.FromString(message).targetID != self._headers.member_id:
+            raise RpcError(status.BAD_LEADER_TRANSFEREE)
+        return b""
+
+    def Downgrade(self, message: bytes, call: Call) -> bytes | None:
+        return self._downgrades.answer(message, call)
+
     async def Defragment(self, stream: Stream) -> None:
         """Unary on the wire. Gives back what compaction freed, while everything else goes on.
 
-        The reply is empty: etcd's is the only one without so much as a header.
+        The reply is empty: etcd's has not so much as a header.
         """
         await stream.receive()
         await asyncio.to_thread(self._backend.compact)

@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-MODULES: Final = ("auth", "kv", "lease", "rpc", "v3election", "v3lock")
+MODULES: Final = ("auth", "health", "kv", "lease", "rpc", "v3election", "v3lock")
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

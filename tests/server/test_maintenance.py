@@ -1,4 +1,4 @@
-"""Status, Alarm and MemberList: what operators and clients' probes read."""
+"""Status and Alarm: what operators and clients' probes read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from etcdpb import rpc_pb2 as pb
 from mvcc.backend.memory import MemoryBackend
 from server import status
-from server.urls import parse_urls
 from tests.support.client import Client, refusal
 from tests.support.ops import delete, get, nested, put, txn
 from tests.support.serving import Running, running, served
@@ -220,24 +219,3 @@ def test_alarms_listed_many_times_do_not_hinder_a_restart() -> None:
 
 
 # --- Cluster ---
-
-
-@pytest.mark.parametrize("linearizable", [False, True])
-def test_the_members_are_this_one_with_its_urls(linearizable: bool) -> None:
-    """Clients dial what stands there. The header has no revision, as etcd's has none."""
-
-    async def scenario() -> None:
-        urls = "http://10.0.0.1:2379,http://host.example:1"
-        async with running(advertise_client_urls=parse_urls(urls)) as server:
-            request = pb.MemberListRequest(linearizable=linearizable)
-            reply = await server.client.cluster.MemberList(request)
-            (member,) = reply.members
-            assert reply.header.member_id == member.ID
-            assert member.name == "default"
-            assert list(member.clientURLs) == urls.split(",")
-            assert list(member.peerURLs) == ["http://localhost:2380"]
-            assert not member.isLearner
-            assert reply.header.cluster_id != 0
-            assert (reply.header.revision, reply.header.raft_term) == (0, 2)
-
-    asyncio.run(scenario())

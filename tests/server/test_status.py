@@ -37,6 +37,16 @@ LEASE_NOT_FOUND             5   etcdserver: requested lease not found
 LEASE_EXISTS                9   etcdserver: lease already exists
 LEASE_TTL_TOO_LARGE        11   etcdserver: too large lease TTL
 MEMBER_NOT_FOUND            5   etcdserver: member not found
+MEMBER_BAD_URLS             3   etcdserver: given member URLs are invalid
+MEMBER_NOT_LEARNER          9   etcdserver: can only promote a learner member
+PEER_URL_EXISTS             9   etcdserver: Peer URLs already exists
+NOT_ENOUGH_STARTED  2  etcdserver: re-configuration failed due to not enough started members
+BAD_LEADER_TRANSFEREE       9   etcdserver: bad leader transferee
+DOWNGRADE_VERSION_FORMAT    3   etcdserver: wrong downgrade target version format
+DOWNGRADE_VERSION           3   etcdserver: invalid downgrade target version
+DOWNGRADE_IN_PROCESS        9   etcdserver: cluster has a downgrade job in progress
+UNKNOWN_METHOD              2   etcdserver: unknown method
+UNKNOWN_HEALTH_SERVICE      5   unknown service
 SERVER_STOPPED             14   etcdserver: server stopped
 WATCH_CANCELED              1   etcdserver: watch canceled
 TOO_MANY_REQUESTS           2   etcdserver: too many requests

@@ -17,6 +17,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from etcdpb import health_pb2 as hpb
 from etcdpb import rpc_pb2 as pb
 from etcdpb import v3election_pb2 as epb
 from etcdpb import v3lock_pb2 as lpb
@@ -216,7 +217,11 @@ class Lease(_Service):
 
 
 class Cluster(_Service):
+    MemberAdd: Unary[pb.MemberAddRequest, pb.MemberAddResponse]
+    MemberRemove: Unary[pb.MemberRemoveRequest, pb.MemberRemoveResponse]
+    MemberUpdate: Unary[pb.MemberUpdateRequest, pb.MemberUpdateResponse]
     MemberList: Unary[pb.MemberListRequest, pb.MemberListResponse]
+    MemberPromote: Unary[pb.MemberPromoteRequest, pb.MemberPromoteResponse]
 
 
 class Maintenance(_Service):
@@ -225,6 +230,8 @@ class Maintenance(_Service):
     HashKV: Unary[pb.HashKVRequest, pb.HashKVResponse]
     Hash: Unary[pb.HashRequest, pb.HashResponse]
     Defragment: Unary[pb.DefragmentRequest, pb.DefragmentResponse]
+    MoveLeader: Unary[pb.MoveLeaderRequest, pb.MoveLeaderResponse]
+    Downgrade: Unary[pb.DowngradeRequest, pb.DowngradeResponse]
 
 
 class Lock(_Service):
@@ -238,6 +245,11 @@ class Election(_Service):
     Leader: Unary[epb.LeaderRequest, epb.LeaderResponse]
     Observe: Download[epb.LeaderRequest, epb.LeaderResponse]
     Resign: Unary[epb.ResignRequest, epb.ResignResponse]
+
+
+class Health(_Service):
+    Check: Unary[hpb.HealthCheckRequest, hpb.HealthCheckResponse]
+    Watch: Download[hpb.HealthCheckRequest, hpb.HealthCheckResponse]
 
 
 class Client:
@@ -258,6 +270,7 @@ class Client:
         self.lease = Lease(self.channel, _SERVICES["Lease"])
         self.cluster = Cluster(self.channel, _SERVICES["Cluster"])
         self.maintenance = Maintenance(self.channel, _SERVICES["Maintenance"])
+        self.health = Health(self.channel, hpb.DESCRIPTOR.services_by_name["Health"])
         self.lock = Lock(self.channel, lpb.DESCRIPTOR.services_by_name["Lock"])
         self.election = Election(self.channel, epb.DESCRIPTOR.services_by_name["Election"])
 
