@@ -216,6 +216,3 @@ def test_alarms_listed_many_times_do_not_hinder_a_restart() -> None:
             assert await _alarm(server.client, GET) == [(2**64 - 1, CORRUPT)]
 
     asyncio.run(scenario())
-
-
-# --- Cluster ---

@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Final
 
-from etcdpb import rpc_pb2
+from etcdpb import health_pb2, rpc_pb2, v3election_pb2, v3lock_pb2
 from server.metrics.text import number
 from tests.server.metrics import scrape
 from tests.support.serving import Running, served
@@ -62,8 +62,9 @@ async def test_every_code_of_every_method_is_there_before_the_first_call(server:
     }
     methods = [
         method
-        for service in ("KV", "Watch", "Lease", "Cluster", "Maintenance", "Auth")
-        for method in rpc_pb2.DESCRIPTOR.services_by_name[service].methods
+        for file in (rpc_pb2, v3lock_pb2, v3election_pb2, health_pb2)
+        for service in file.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
     ]
     kinds = {
         (False, False): "unary",
