@@ -15,9 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.http import answers
 from server.http.answers import CLOSE, TEXT, Fields
 from server.http.paths import OLD_PREFIX, PREFIX
+from server.http.websocket import refusing
 
 ANY: Final = "*"
 _MISDIRECTED: Final = 421
+_SECURE: Final = ("https", "wss")
 _VERSIONS: Final = ("1.0", "1.1", "2")
 _METHODS: Final = (b"access-control-allow-methods", b"POST, GET, OPTIONS, PUT, DELETE")
 _HEADERS: Final = (b"access-control-allow-headers", b"accept, content-type, authorization")
@@ -32,25 +34,33 @@ class Access:
         self._hosts = frozenset(hosts) or {ANY}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        is_socket = scope["type"] == "websocket"
+        if is_socket:
+            plain_send = refusing(send)
+        elif scope["type"] == "http":
+            plain_send = send
+        else:
             return
         if scope["http_version"] not in _VERSIONS:
-            await answers.answer(send, 505, b"unsupported protocol version\n", [*TEXT, CLOSE])
+            await answers.answer(plain_send, 505, b"unsupported protocol version\n", [*TEXT, CLOSE])
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if b"transfer-encoding" in headers and b"content-length" in headers:
             # Two lengths: what stands between us and the client may have believed the other one.
             text = b"a request has one length\n"
-            await answers.answer(send, 400, text, [*TEXT, CLOSE])
+            await answers.answer(plain_send, 400, text, [*TEXT, CLOSE])
             return
         path: str = scope["path"]
         if path.startswith(OLD_PREFIX):
             scope = {**scope, "path": PREFIX + path.removeprefix(OLD_PREFIX)}
-        if scope["scheme"] != "https":
+        if scope["scheme"] not in _SECURE:
             host = host_name(headers.get(b"host", b"").decode("latin-1"))
             if ANY not in self._hosts and host not in self._hosts:
-                await answers.answer(send, _MISDIRECTED, _misdirected(host), TEXT)
+                await answers.answer(plain_send, _MISDIRECTED, _misdirected(host), TEXT)
                 return
+        if is_socket:
+            await self._app(scope, receive, send)  # No browser asks for what follows there.
+            return
         fields = self._cors(headers.get(b"origin"))
         if scope["method"] == "OPTIONS":
             await answers.answer(send, 200, b"", fields)

@@ -11,18 +11,20 @@ from server.config import Config
 from server.http.access import Access
 from server.http.gateway import Gateway
 from server.http.health import Health
-from server.http.paths import PREFIX
+from server.http.paths import OLD_PREFIX, PREFIX
 from server.http.routes import monitoring_routes, plain_app, version_route
+from server.http.websocket import WebSockets
 from server.metrics.sources import Sources
 from server.transport.base import OVERHEAD_BYTES
 from server.transport.dispatch import MethodTable
 
 
 class HttpApp:
-    """An ASGI app for requests of type `http`; it has no lifespan."""
+    """An ASGI app for requests of type `http` and `websocket`; it has no lifespan."""
 
     def __init__(self, config: Config, methods: MethodTable, metrics: Sources) -> None:
         self._gateway = Gateway(methods, config.max_request_bytes + OVERHEAD_BYTES)
+        self._sockets = WebSockets(self._gateway)
         self._has_gateway = config.enable_grpc_gateway
         routes = monitoring_routes(Health(methods, config.request_timeout_s), metrics)
         self._plain = plain_app([*routes, version_route()])
@@ -40,9 +42,19 @@ class HttpApp:
     def stop(self) -> None:
         """End the streams, as etcd does when it stops."""
         self._gateway.stop()
+        self._sockets.stop()
+
+    def takes_websocket(self, path: str) -> bool:
+        return self._has_gateway and path.startswith((PREFIX, OLD_PREFIX))
+
+    @property
+    def message_bytes_max(self) -> int:
+        return self._gateway.json_limit_bytes
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._has_gateway and scope["path"].startswith(PREFIX):
+        if scope["type"] == "websocket":
+            await self._sockets(scope, receive, send)
+        elif self._has_gateway and scope["path"].startswith(PREFIX):
             await self._gateway(scope, receive, send)
         else:
             await self._plain(scope, receive, send)
@@ -52,6 +64,7 @@ class MonitoringApp:
     """The metrics and the health checks, for whoever gets there: no hosts, no origins, as etcd."""
 
     streams = 0
+    message_bytes_max = 0
 
     def __init__(self, plain: Starlette) -> None:
         self._plain = plain
@@ -60,3 +73,6 @@ class MonitoringApp:
         await self._plain(scope, receive, send)
 
     def stop(self) -> None: ...
+
+    def takes_websocket(self, path: str) -> bool:  # noqa: ARG002  # there is nothing to talk to
+        return False

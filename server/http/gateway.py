@@ -36,7 +36,7 @@ class Gateway:
         """`limit_bytes`: of a message, as every transport has it."""
         self._methods = methods
         self._limit_bytes = limit_bytes
-        self._json_limit_bytes = limit_bytes * JSON_PER_MESSAGE
+        self.json_limit_bytes = limit_bytes * JSON_PER_MESSAGE
         self._is_stopping = False
         self.streams: dict[GatewayStream | OneExchange, None] = {}  # All that may take long.
 
@@ -47,7 +47,7 @@ class Gateway:
             if isinstance(method, StreamMethod) and route.is_stream:
                 await self._serve_stream(method, route, receive, send)
                 return
-            body = await answers.whole_body(receive, self._json_limit_bytes)
+            body = await answers.whole_body(receive, self.json_limit_bytes)
             request = await self._request(body, route)
             reply = await self._call(method, request, receive)
             text = await _encoded(route.reply.FromString(reply), len(reply))
@@ -110,7 +110,7 @@ class Gateway:
             send,
             decode=lambda body: self._serialized(mapping.decode(body, route.request)),
             encode=lambda message: _encoded(route.reply.FromString(message), len(message)),
-            limit_bytes=self._json_limit_bytes,
+            limit_bytes=self.json_limit_bytes,
         )
         self.streams[stream] = None
         try:

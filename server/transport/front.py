@@ -86,7 +86,13 @@ def make_front(
     tls: ServerTLS | None = None,
 ) -> Front:
     app = make_app(config, methods)
-    web = WebServer(app, clock, tls)
+    web = WebServer(
+        app,
+        clock,
+        tls,
+        keepalive_interval_s=config.grpc_keepalive_interval_s,
+        keepalive_timeout_s=config.grpc_keepalive_timeout_s,
+    )
     shared = None if config.listen_client_http_urls else web
     rpc = make_transport(config, methods, clock, tls, shared)
     return Front(rpc, web, WebServer(app.monitoring, clock, tls), app)

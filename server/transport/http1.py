@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from email.utils import formatdate
+from functools import partial
 from typing import Any, Final, Protocol
 
+from h11 import Request
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -22,6 +24,7 @@ from server.tls import ServerTLS
 from server.tls_files import ALPN_HTTP1
 from server.transport.base import wait_until
 from server.transport.host import UNTAKEN_S
+from server.transport.websocket import WebSocketProtocol
 from server.urls import URL
 
 HEAD_BYTES_MAX: Final = 64 << 10  # Of a request line and its headers.
@@ -34,7 +37,7 @@ logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 class WebApp(Protocol):
-    """An ASGI app for requests of type `http`, without a lifespan."""
+    """An ASGI app for requests of type `http`, and `websocket` where it takes them; no lifespan."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
@@ -45,6 +48,15 @@ class WebApp(Protocol):
 
     def stop(self) -> None:
         """End the streams: the server is about to."""
+        ...
+
+    def takes_websocket(self, path: str) -> bool:
+        """Whether a request to `path` that asks for a WebSocket is to get it."""
+        ...
+
+    @property
+    def message_bytes_max(self) -> int:
+        """Of a WebSocket's message."""
         ...
 
 
@@ -63,18 +75,31 @@ def is_secure(transport: asyncio.Transport) -> bool:
 class WebServer:
     """Every connection that speaks HTTP/1.1, on whichever listener it came."""
 
-    def __init__(self, app: WebApp, clock: Clock, tls: ServerTLS | None = None) -> None:
-        """`tls` for the URLs that ask for it."""
+    def __init__(
+        self,
+        app: WebApp,
+        clock: Clock,
+        tls: ServerTLS | None = None,
+        *,
+        keepalive_interval_s: float = 0,
+        keepalive_timeout_s: float = 0,
+    ) -> None:
+        """`tls` for the URLs that ask for it; an interval of 0 pings no WebSocket."""
         self.app = app
         self.tls = tls
         self.clock = clock
         self.undecided: dict[Undecided, None] = {}
         self.connections: dict[Http1Protocol, None] = {}
+        self.sockets: dict[WebSocketProtocol, None] = {}
         self.config = Config(
             app,
             loop="none",
             http=H11Protocol,
-            ws="none",
+            ws=WebSocketProtocol,
+            ws_max_size=app.message_bytes_max,
+            ws_ping_interval=keepalive_interval_s or None,
+            ws_ping_timeout=keepalive_timeout_s or None,
+            ws_per_message_deflate=False,
             lifespan="off",
             interface="asgi3",
             log_config=None,
@@ -86,6 +111,7 @@ class WebServer:
             h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         )
         self.config.load()
+        self.config.ws_protocol_class = partial(WebSocketProtocol, server=self)  # type: ignore[assignment]  # it is called, no more
         self.state = ServerState()
         self._listeners: list[asyncio.Server] = []
         self._ticker: asyncio.Task[None] | None = None
@@ -136,6 +162,8 @@ class WebServer:
                 protocol.transport.abort()
             elif protocol.is_idle and protocol.idle_since <= too_old:
                 protocol.transport.close()
+        for socket in list(self.sockets):
+            socket.tick(self.clock.now())
 
     async def drain(self, grace_s: float) -> None:
         """Take nothing new, end the streams, let the rest finish within `grace_s`."""
@@ -156,6 +184,8 @@ class WebServer:
             undecided.close()
         for protocol in list(self.connections):
             protocol.transport.abort()
+        for socket in list(self.sockets):
+            socket.transport.abort()
         for listener in self._listeners:
             await listener.wait_closed()
 
@@ -186,6 +216,17 @@ class Http1Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.pop(self, None)
         super().connection_lost(exc)
+
+    def _should_upgrade(self) -> bool:
+        if self.scope["method"] != "GET" or not self._server.app.takes_websocket(
+            self.scope["path"]
+        ):
+            return False
+        return super()._should_upgrade()
+
+    def handle_websocket_upgrade(self, event: Request) -> None:
+        self._server.connections.pop(self, None)  # The socket is another protocol's from here on.
+        super().handle_websocket_upgrade(event)
 
     def pause_writing(self) -> None:
         self.paused_at = self._server.clock.now()

@@ -105,6 +105,11 @@ class Wire:
         async with asyncio.timeout(WAIT_S):
             return await self._reader.readexactly(int(headers["content-length"]))
 
+    async def up_to(self, mark: bytes) -> bytes:
+        """What comes, to the end of `mark`."""
+        async with asyncio.timeout(WAIT_S):
+            return await self._reader.readuntil(mark)
+
     async def rest(self) -> bytes:
         """Everything up to the end of the connection."""
         async with asyncio.timeout(WAIT_S):
