@@ -46,6 +46,9 @@ BLOCK_BYTES_MAX: Final = 64 << 10  # Of a header block, as it is on the wire.
 STREAM_WINDOW_BYTES: Final = 1 << 20  # What a client may send on a stream before it is read.
 CONNECTION_WINDOW_BYTES: Final = 16 << 20  # And on the connection at once.
 NUISANCES_MAX: Final = 10_000  # Between two refills. A client that pings every 10 ms makes 100.
+# Above that many, PING and WINDOW_UPDATE need a reason: clients send them for what they are sent.
+# grpc's own stack makes one or two of an answer, whose least is some 30 bytes.
+SENT_BYTES_A_NUISANCE: Final = 8
 CLOSED_MAX: Final = 256  # Ids of streams closed lately: frames for them may be on their way.
 BACKLOG_BYTES_MAX: Final = 256 << 20  # Answers not taken; above it new requests are refused.
 HELD_BYTES_MAX: Final = 256 << 20  # Of bodies not yet whole, or not yet read by their service.
@@ -108,6 +111,9 @@ class Peer:
         self.frame_bytes = FRAME_BYTES_MAX  # Of one frame's payload, as the client allows.
         self._stream_window = WINDOW_DEFAULT  # Of each new stream, as the client has set it.
         self._nuisances = 0
+        self._replies = 0  # PING and WINDOW_UPDATE frames, since the last refill.
+        self._granted = WINDOW_DEFAULT  # What `window` would be if nothing had been sent,
+        self._paid = 0  # and how much had been at the last refill.
         self.is_draining = False  # GOAWAY was sent: no new streams.
         self.peer_cn: str | None = None  # Of the client's certificate, if TLS has verified one.
         self.is_dead = False  # Nothing more is read; the socket closes once all is sent.
@@ -181,7 +187,8 @@ class Peer:
 
     def refill(self) -> None:
         """Forgive what was counted so far. Called about once a second."""
-        self._nuisances = 0
+        self._nuisances = self._replies = 0
+        self._paid = self._granted - self.window
 
     def lost(self) -> None:
         """The socket is gone, or is about to be closed: every stream hears it."""
@@ -197,7 +204,7 @@ class Peer:
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         check_size(payload, 8)
         check_connection_wide(stream_id)
-        self._nuisance()
+        self._reply()
         if not flags & ACK:
             self.send(frame(PING, ACK, 0, payload))
 
@@ -208,11 +215,12 @@ class Peer:
             if increment == 0:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window that grows by nothing")
             self.window += increment
+            self._granted += increment
             if self.window > WINDOW_MAX:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window too large")
             if self.window > self._window_most:
                 self._window_most = self.window
-                self._nuisance()
+                self._reply()
             # Only those that wait for this very window, however many streams there are.
             while self._blocked and self.window > 0:
                 waiting = self._streams.get(self._blocked.popitem(last=False)[0])
@@ -222,7 +230,7 @@ class Peer:
         stream = self._streams.get(stream_id)
         if stream is None:
             self._check_used(stream_id)
-            self._nuisance()
+            self._reply()
             return
         if increment == 0:
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
@@ -230,7 +238,7 @@ class Peer:
         if stream.window > WINDOW_MAX:
             raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR)
         if stream.window > self._stream_window:
-            self._nuisance()  # More than it began with: an update that nothing we sent has paid.
+            self._reply()  # More than it began with: nothing on this stream has paid for it.
         stream.writable()
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -308,6 +316,14 @@ class Peer:
         self._nuisances += 1
         if self._nuisances > NUISANCES_MAX:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames to no purpose")
+
+    def _reply(self) -> None:
+        """As `_nuisance`, of a kind that honest clients answer DATA with, at whatever pace."""
+        self._replies += 1
+        if self._replies > NUISANCES_MAX:
+            sent = self._granted - self.window - self._paid
+            if self._replies > NUISANCES_MAX + sent // SENT_BYTES_A_NUISANCE:
+                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames to no purpose")
 
     def _die_if_done(self) -> None:
         if self.is_draining and not self._streams:

@@ -33,6 +33,7 @@ from tests.server.transport.support import (
     data,
     end_of_connection,
     headers,
+    prefixed,
     resets,
 )
 
@@ -71,6 +72,22 @@ def test_as_many_as_are_forgiven_are_forgiven_each_second() -> None:
         assert end_of_connection(peer.send(FLOODS["PING"] * NUISANCES_MAX)) is None
         peer.connection.refill()
     assert peer.works(1)
+
+
+def test_what_honest_clients_say_to_each_answer_is_no_flood_at_any_pace() -> None:
+    """grpc's stacks send a WINDOW_UPDATE and a PING for each, of 20,000 calls a second."""
+    peer = Peer()
+    ping = frame(PING, 0, 0, bytes(8))
+    answer_bytes = len(prefixed(b"a" * 30))
+    for number in range(NUISANCES_MAX + 1):
+        stream_id = 1 + 2 * number
+        head = headers(stream_id) + window_update(stream_id, answer_bytes)
+        peer.send(head + data(stream_id, prefixed(b"a" * 30)), window_update(0, answer_bytes), ping)
+    assert len(peer.seen) == NUISANCES_MAX + 1
+    assert peer.works(1_000_001)
+    # The credit ends with the second that earned it.
+    peer.connection.refill()
+    assert end_of_connection(peer.send(ping * (NUISANCES_MAX + 1))) == CALM
 
 
 def test_rapid_reset_ends_the_connection_and_leaves_nothing_behind() -> None:
