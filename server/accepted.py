@@ -15,7 +15,6 @@ from server.values import BOOL, DURATION, INT, LIST, STRING, UINT, Kind, choice
 
 _TLS: Final = "Security"
 _AUTH: Final = "Auth"
-_COMPACTION: Final = "Compaction"
 _HTTP: Final = "HTTP and monitoring"
 _LOGGING: Final = "Logging"
 _RAFT: Final = "Raft and peers"
@@ -44,12 +43,6 @@ _WITHOUT_EFFECT: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
         ("auth-token", STRING, "simple"),
         ("auth-token-ttl", UINT, "300"),
         ("bcrypt-cost", UINT, "10"),
-    ),
-    _COMPACTION: (
-        ("auto-compaction-mode", STRING, "periodic"),
-        ("auto-compaction-retention", STRING, "0"),
-        ("compaction-batch-limit", INT, "0"),
-        ("compaction-sleep-interval", DURATION, "0s"),
     ),
     _HTTP: (
         ("enable-pprof", BOOL, "false"),
@@ -125,8 +118,6 @@ _ONCE_EXPERIMENTAL: Final = frozenset(
     {
         "bootstrap-defrag-threshold-megabytes",
         "compact-hash-check-time",
-        "compaction-batch-limit",
-        "compaction-sleep-interval",
         "corrupt-check-time",
         "distributed-tracing-address",
         "distributed-tracing-instance-id",

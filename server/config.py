@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
+from server.compacting import Compacting
 from server.security import Security
 from server.setting import ConfigError, Effect, Setting, StartError, option, variable_of
 from server.urls import URL, format_urls, parse_urls
@@ -36,7 +37,7 @@ _UNITS: Final = ("_s", "_ms")  # At the end of a field's name; not part of the f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(Security):
+class Config(Security, Compacting):
     """What one server was told to do.
 
     Raises:
@@ -213,6 +214,7 @@ class Config(Security):
                 "--advertise-client-urls is required when --listen-client-urls is set explicitly"
             )
         self._check_logging()
+        self.check_compacting()
         self._check_offered()
 
     def _check_timing(self) -> None:
@@ -310,9 +312,9 @@ class Config(Security):
 
 
 def settings() -> tuple[Setting, ...]:
-    """The settings of `Config`, in the order in which they are declared; those of TLS last."""
+    """The settings of `Config`, in the order in which they are declared; what it inherits last."""
     found = []
-    inherited = {each.name for each in fields(Security)}
+    inherited = {each.name for base in Config.__bases__ for each in fields(base)}
     for declared in sorted(fields(Config), key=lambda each: each.name in inherited):
         if not declared.metadata:
             continue

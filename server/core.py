@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from etcdpb import health_pb2, rpc_pb2, v3election_pb2, v3lock_pb2
 from mvcc.backend.mark import Mark
 from mvcc.watch import WatchHub
+from server.autocompaction import AutoCompactor
 from server.clock import Clock
 from server.config import Config
 from server.engine import Engine
@@ -48,16 +49,19 @@ class Core:
     hub: WatchHub
     expirer: Expirer
     sweeper: Sweeper
+    auto_compactor: AutoCompactor | None
     flusher: Flusher
     tails: Tails
     methods: MethodTable
     metrics: Sources
 
     async def serve(self) -> None:
-        """Expire and sweep until cancelled; ends with the error if one of the two does."""
+        """Expire, compact and sweep until cancelled; ends with the error if one of these does."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.expirer.run())
             tasks.create_task(self.sweeper.run())
+            if self.auto_compactor is not None:
+                tasks.create_task(self.auto_compactor.run())
 
 
 def build_core(
@@ -80,7 +84,13 @@ def build_core(
     engine = Engine(state, backend, hub, flusher, clock, acknowledged=mark, on_fatal=on_fatal)
     headers = Headers(identity.cluster_id, identity.member_id, recovered.term)
     quota = Quota(engine, state, identity.member_id, config.quota_bytes)
-    sweeper = Sweeper(engine, state.compactor, clock)
+    sweeper = Sweeper(
+        engine,
+        state.compactor,
+        clock,
+        rows_max=config.compaction_rows,
+        pause_s=config.compaction_pause_s,
+    )
     lease_ids = LeaseIDs(identity.member_id, unix_ms)
     methods = MethodTable(is_timed=config.times_calls)
     services = rpc_pb2.DESCRIPTOR.services_by_name
@@ -134,6 +144,9 @@ def build_core(
         revoke_rate=config.lease_revoke_rate,
         on_expired=observed.expiry_lag_s.observe_all,
     )
+    auto_compactor = None
+    if (retention := config.retention) is not None:
+        auto_compactor = AutoCompactor(engine, state.store, sweeper, clock, retention)
     metrics = Sources(
         state,
         engine,
@@ -143,4 +156,15 @@ def build_core(
         member_id=identity.member_id,
         quota_bytes=config.quota_bytes or 0,
     )
-    return Core(recovered, engine, hub, expirer, sweeper, flusher, tails, methods, metrics)
+    return Core(
+        recovered,
+        engine,
+        hub,
+        expirer,
+        sweeper,
+        auto_compactor,
+        flusher,
+        tails,
+        methods,
+        metrics,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from mvcc.compaction import Compactor
 from server.call import Call
@@ -11,14 +10,17 @@ from server.clock import Clock
 from server.commands.kv import CompactionStep
 from server.engine import Engine
 
-PAUSE_S: Final = 0.01  # Between two steps: etcd's --compaction-sleep-interval.
-
 
 class Sweeper:
-    def __init__(self, engine: Engine, compactor: Compactor, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, compactor: Compactor, clock: Clock, *, rows_max: int, pause_s: float
+    ) -> None:
+        """`rows_max` are walked in a step, and `pause_s` passes before the next one."""
         self._engine = engine
         self._compactor = compactor
         self._clock = clock
+        self._rows_max = rows_max
+        self._pause_s = pause_s
         self._woken = asyncio.Event()
         self._waiting: list[_Physical] = []
 
@@ -26,9 +28,9 @@ class Sweeper:
         """Sweep whenever a compaction is scheduled, the one a crash interrupted first."""
         while True:
             while self._compactor.is_sweeping:
-                await self._engine.run(CompactionStep())
+                await self._engine.run(CompactionStep(self._rows_max))
                 if self._compactor.is_sweeping:
-                    await self._clock.sleep_until(self._clock.now() + PAUSE_S)
+                    await self._clock.sleep_until(self._clock.now() + self._pause_s)
             self._answer()
             await self._woken.wait()
             self._woken.clear()

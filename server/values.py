@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
 
 from server.urls import format_urls, parse_urls
@@ -82,14 +83,19 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds in a Go duration such as `1m30s`, `1.5h` or `100ms`; `0` needs no unit.
+    """Seconds in a Go duration; see `duration_ns`."""
+    return duration_ns(text) / 10**9
+
+
+def duration_ns(text: str) -> int:
+    """Nanoseconds in a Go duration such as `1m30s`, `1.5h` or `100ms`; `0` needs no unit.
 
     Raises:
         ValueError: it is no such text, or beyond the 292 years that fit 64 bits.
     """
     sign, rest = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
     if rest == "0":
-        return 0.0
+        return 0
     nanoseconds = 0
     position = 0
     while position < len(rest):
@@ -103,12 +109,12 @@ def parse_duration(text: str) -> float:
         position = part.end()
     if position == 0 or nanoseconds > _INT64_MAX:
         raise ValueError(PARSE_ERROR)
-    return (-nanoseconds if sign == "-" else nanoseconds) / 10**9
+    return -nanoseconds if sign == "-" else nanoseconds
 
 
 def format_duration(seconds: float) -> str:
     """The shortest whole-number spelling: `2h`, `1m30s`, `100ms`."""
-    nanoseconds = round(abs(seconds) * 10**9)
+    nanoseconds = round(Fraction(abs(seconds)) * 10**9)  # A float has no room for years of them.
     if nanoseconds == 0:
         return "0s"
     text = "-" if seconds < 0 else ""

@@ -117,13 +117,16 @@ class Compact(WritesOnly):
 class CompactionStep:
     """Remove some of what is compacted; the result is whether all of it is gone."""
 
-    __slots__ = ()
+    __slots__ = ("_rows_max",)
     reads_disk = True
+
+    def __init__(self, rows_max: int) -> None:
+        self._rows_max = rows_max
 
     def check(self, state: State) -> None: ...
 
     def apply(self, state: State) -> bool:
-        return state.compactor.step() if state.compactor.is_sweeping else True
+        return state.compactor.step(self._rows_max) if state.compactor.is_sweeping else True
 
 
 class NoteDefragmented(WritesOnly):

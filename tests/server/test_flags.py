@@ -174,11 +174,11 @@ def test_not_asking_for_the_version_starts_a_server() -> None:
 
 
 def test_a_flag_without_effect_is_taken_and_named() -> None:
-    assert _remarks("--auto-compaction-retention=1h", "--pre-vote=false") == [
+    assert _remarks("--max-wals=7", "--pre-vote=false") == [
         (
             logging.WARNING,
             "flag has no effect",
-            {"flag": "auto-compaction-retention", "value": "1h"},
+            {"flag": "max-wals", "value": "7"},
         ),
         (logging.WARNING, "flag has no effect", {"flag": "pre-vote", "value": "false"}),
     ]

@@ -26,8 +26,8 @@ from etcdpb.rpc_pb2 import (
 from mvcc.backend.base import Backend, Column
 from mvcc.backend.memory import MemoryBackend
 from mvcc.backend.rocks import RocksBackend
+from server.compacting import PAUSE_DEFAULT_S
 from server.status import RpcError
-from server.sweeper import PAUSE_S
 from tests.support import requests
 from tests.support.clock import FakeClock, settle
 from tests.support.server import ServerInProcess, parsed
@@ -67,7 +67,7 @@ async def _run(script: Script, backend: Backend, way: Way) -> tuple[list[Any], R
         if way.restarts:
             await server.restart()
     await settle()
-    await server.clock.advance(2 * PAUSE_S)  # A sweep may have been interrupted.
+    await server.clock.advance(2 * PAUSE_DEFAULT_S)  # A sweep may have been interrupted.
     assert server.fatal == []
     rows = {
         column: [(key, value) for key, value in backend.scan(column) if key != TERM]

@@ -8,8 +8,8 @@ from etcdpb.rpc_pb2 import CompactionRequest, PutRequest, RangeRequest
 from mvcc import compaction
 from mvcc.backend.base import Column
 from mvcc.backend.memory import MemoryBackend
+from server.compacting import PAUSE_DEFAULT_S
 from server.status import COMPACTED, FUTURE_REVISION
-from server.sweeper import PAUSE_S
 from tests.support.calls import Answer
 from tests.support.clock import FakeClock, settle
 from tests.support.loop import in_loop
@@ -46,7 +46,7 @@ async def test_a_compaction_is_answered_before_its_rows_are_gone() -> None:
     assert answer.is_done
     assert server.ask(RangeRequest(key=b"a", revision=VERSIONS)).status == COMPACTED
     assert _rows(server) > 1
-    await server.clock.advance(STEPS * PAUSE_S)
+    await server.clock.advance(STEPS * PAUSE_DEFAULT_S)
     assert _rows(server) == 1
     await server.stop()
 
@@ -59,7 +59,7 @@ async def test_a_physical_compaction_is_answered_only_once_the_rows_are_gone() -
     server.ask(CompactionRequest(revision=VERSIONS + 1, physical=True), answer)
     await settle()
     assert not answer.is_done
-    await server.clock.advance(STEPS * PAUSE_S)
+    await server.clock.advance(STEPS * PAUSE_DEFAULT_S)
     assert left_when_answered == [1]
     assert parsed(CompactionRequest(), answer).header.revision == VERSIONS + 1
     await server.stop()
@@ -72,7 +72,7 @@ async def test_a_refused_physical_compaction_waits_for_the_one_under_way() -> No
     again = _compact(server, VERSIONS + 1, physical=True)
     await settle()
     assert not again.is_done
-    await server.clock.advance(STEPS * PAUSE_S)
+    await server.clock.advance(STEPS * PAUSE_DEFAULT_S)
     assert again.status == COMPACTED
     assert _rows(server) == 1
     await server.stop()
@@ -95,7 +95,7 @@ async def test_other_commands_get_in_between_two_steps() -> None:
     left = _rows(server)
     assert (await server.call(A)).header.revision == VERSIONS + 2
     assert _rows(server) == left + 1, "the sweep pauses between its steps"
-    await server.clock.advance(STEPS * PAUSE_S)
+    await server.clock.advance(STEPS * PAUSE_DEFAULT_S)
     assert _rows(server) == 2
     await server.stop()
 
@@ -107,7 +107,7 @@ async def test_a_later_compaction_takes_the_sweep_under_way_further() -> None:
     first = _compact(server, half, physical=True)
     await settle()
     second = _compact(server, VERSIONS, physical=True)
-    await server.clock.advance(2 * STEPS * PAUSE_S)
+    await server.clock.advance(2 * STEPS * PAUSE_DEFAULT_S)
     assert parsed(CompactionRequest(), first).header.revision == VERSIONS + 1
     assert parsed(CompactionRequest(), second).header.revision == VERSIONS + 1
     assert _rows(server) == 2
@@ -129,7 +129,7 @@ async def test_a_compaction_in_one_group_with_the_last_step_of_another_is_swept_
     groups = server.engine.stats().groups
     await settle()
     assert left_when_answered == []
-    await server.clock.advance(PAUSE_S)
+    await server.clock.advance(PAUSE_DEFAULT_S)
     assert left_when_answered == [2]
     assert server.engine.stats().groups == groups + 2
     await server.stop()
@@ -144,7 +144,7 @@ async def test_a_sweep_that_a_crash_interrupted_goes_on_by_itself() -> None:
     assert interrupted > 1
     await server.restart()
     assert _rows(server) == interrupted
-    await server.clock.advance(STEPS * PAUSE_S)
+    await server.clock.advance(STEPS * PAUSE_DEFAULT_S)
     assert _rows(server) == 1
     assert server.ask(RangeRequest(key=b"a", revision=VERSIONS)).status == COMPACTED
     assert (await server.call(RangeRequest(key=b"a"))).kvs[0].version == VERSIONS
