@@ -154,7 +154,6 @@ _SWALLOWED: Final = Kind("anything", str, str, is_bool=True)
 
 _NO_CLUSTER: Final = "A Tenure is one server: there is no cluster to discover."
 _REFUSED: Final = (
-    ("config-file", STRING, "", "Settings are read from flags and ETCD_ variables only."),
     ("discovery", STRING, "", _NO_CLUSTER),
     ("discovery-endpoints", LIST, "", _NO_CLUSTER),
     ("discovery-token", STRING, "", _NO_CLUSTER),

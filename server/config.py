@@ -45,6 +45,12 @@ class Config(Security, Compacting):
     """
 
     name: str = option("default", STRING, "Member", "Human-readable name of this member.")
+    config_file: str = option(
+        "",
+        STRING,
+        "Member",
+        "File of settings in YAML. All other flags and variables are then ignored.",
+    )
     data_dir: Path = option(
         Path(), STRING, "Member", "Directory that holds all data.", shown="${name}.etcd"
     )

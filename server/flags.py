@@ -2,8 +2,9 @@
 
 One dash or two, `--flag value` or `--flag=value`, the first argument that is no flag ends them; a
 boolean never takes the next argument. A flag given twice keeps its last value. Every flag can be
-set as `ETCD_FLAG_NAME` too, and doing both is refused (pkg/flags/flag.go). What cannot be read as
-a flag ends with 2 and the usage, what can be read but not honoured with 1, as etcd ends.
+set as `ETCD_FLAG_NAME` too, and doing both is refused (pkg/flags/flag.go). Beside a file of
+settings all of that is ignored, once it could be read (server/etcdmain/config.go). What cannot be
+read as a flag ends with 2 and the usage, what can be read but not honoured with 1, as etcd ends.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from typing import Any, Final
 
 from server.accepted import accepted_settings
 from server.config import Config, ConfigError, Effect, Setting, settings, variable_of
+from server.config_file import read_config_file
 from server.values import BOOL, Kind
 from server.version import ETCD_VERSION, TENURE_VERSION
 
 ALL_SETTINGS: Final = (*settings(), *accepted_settings())
 _BY_FLAG: Final = {name: each for each in ALL_SETTINGS for name in (each.flag, *each.aliases)}
 _VARIABLES_ALLOWED: Final = frozenset({"ETCD_UNSUPPORTED_ARCH"})  # Known to etcd, but no flag.
+_VERSION_VARIABLE: Final = "ETCD_VERSION"  # Set in images of etcd; it must not set --version.
+_CONFIG_FILE: Final = "config-file"
 
 USAGE: Final = """\
 Usage:
@@ -76,8 +80,33 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Parsed:
         ConfigError: the settings cannot be honoured.
     """
     given = _read_arguments(arguments)
+    path = given.get(_CONFIG_FILE) or environment.get(variable_of(_CONFIG_FILE))
+    if path:
+        return _of_file(path)
     from_environment, remarks = _read_environment(environment, given)
     values = _merge({**given, **from_environment})
+    return _parsed(values, remarks, explicit=frozenset(each.flag for each in values))
+
+
+def _of_file(path: str) -> Parsed:
+    found = read_config_file(path, _BY_FLAG)
+    loaded = (
+        "loaded server configuration, other configuration command line flags and"
+        " environment variables will be ignored if provided"
+    )
+    remarks = [Remark(logging.INFO, loaded, {"path": path})]
+    remarks += [
+        Remark(logging.WARNING, "unknown key in the configuration file", {"key": key})
+        for key in found.unknown
+    ]
+    values = {_BY_FLAG[_CONFIG_FILE]: path, **_merge(found.values)}
+    # Nothing counts as explicit: etcd lets a file set listen URLs and none to advertise.
+    return _parsed(values, remarks, explicit=frozenset())
+
+
+def _parsed(
+    values: Mapping[Setting, Any], remarks: list[Remark], *, explicit: frozenset[str]
+) -> Parsed:
     for setting, value in values.items():
         if setting.effect is Effect.REFUSED and setting.kind.format(value) != setting.default:
             raise ConfigError(f"--{setting.flag} is not supported. {setting.help}")
@@ -87,7 +116,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Parsed:
     chosen = {each.field: value for each, value in values.items() if each.field}
     if "data_dir" in chosen:
         chosen["data_dir"] = Path(chosen["data_dir"])
-    config = Config(**chosen, explicit=frozenset(each.flag for each in values))
+    config = Config(**chosen, explicit=explicit)
     return Parsed(config, tuple(remarks))
 
 
@@ -153,6 +182,13 @@ def _read_environment(
     remarks: list[Remark] = []
     for variable, text in sorted(environment.items()):
         if not variable.startswith("ETCD_") or variable in _VARIABLES_ALLOWED:
+            continue
+        if variable == _VERSION_VARIABLE:
+            if text:
+                fields = {"key": variable, "value": text}
+                remarks.append(
+                    Remark(logging.WARNING, "cannot set special environment variable", fields)
+                )
             continue
         name = by_variable.get(variable)
         if name is None:

@@ -27,6 +27,11 @@ Tenure takes etcd's flags by etcd's rules: one dash or two, `--flag value` or `-
 boolean alone or as `--flag=false`, durations such as `1m30s`. Each can also be set in the
 environment: `--max-txn-ops` is `ETCD_MAX_TXN_OPS`. Setting one both ways is refused.
 
+Or all of them stand in a YAML file, `--config-file` or `ETCD_CONFIG_FILE`, with etcd's keys and
+types: the flags' names, durations in nanoseconds, lists of URLs as one text, certificates in the
+sections `client-transport-security` and `peer-transport-security`. Every other flag and
+variable is then ignored, as etcd does it. A key that nobody knows is named in the log.
+
 `tenure` ends with 2 if an argument cannot be read as a flag, and with 1 if a setting cannot be
 honoured; the reason is on standard error.
 """

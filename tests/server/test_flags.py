@@ -217,11 +217,6 @@ def test_discovery_is_refused(argument: str) -> None:
     )
 
 
-def test_a_configuration_file_is_refused_rather_than_ignored() -> None:
-    assert _refusal("--config-file=a.yml").startswith("--config-file is not supported. ")
-    assert _refusal(ETCD_CONFIG_FILE="a.yml").startswith("--config-file is not supported. ")
-
-
 def test_settings_that_contradict_each_other_are_refused() -> None:
     assert _refusal("--listen-client-urls=http://127.0.0.1:1") == (
         "--advertise-client-urls is required when --listen-client-urls is set explicitly"
@@ -267,14 +262,22 @@ def test_a_variable_that_cannot_be_read_is_refused() -> None:
 
 
 def test_a_variable_nobody_knows_is_named_and_nothing_more() -> None:
-    environment = {"ETCD_VERSION": "3", "ETCD_UNSUPPORTED_ARCH": "riscv64"}
+    environment = {"ETCD_NOPE": "3", "ETCD_UNSUPPORTED_ARCH": "riscv64"}
     assert _remarks(environment=environment) == [
         (
             logging.WARNING,
             "unrecognized environment variable",
-            {"environment-variable": "ETCD_VERSION=3"},
+            {"environment-variable": "ETCD_NOPE=3"},
         )
     ]
+
+
+def test_the_version_that_images_of_etcd_set_does_not_ask_for_the_version() -> None:
+    text = "cannot set special environment variable"
+    assert _remarks(environment={"ETCD_VERSION": "3"}) == [
+        (logging.WARNING, text, {"key": "ETCD_VERSION", "value": "3"})
+    ]
+    assert _remarks(environment={"ETCD_VERSION": ""}) == []
 
 
 def test_no_flag_is_declared_twice() -> None:
