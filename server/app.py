@@ -20,6 +20,7 @@ from mvcc.backend.errors import BackendError
 from mvcc.backend.mark import Mark
 from mvcc.backend.memory import MemoryBackend
 from mvcc.backend.rocks import RocksBackend
+from server import systemd
 from server.clock import Clock, SystemClock
 from server.config import Config, StartError
 from server.core import Core, build_core
@@ -77,6 +78,7 @@ async def _run(config: Config) -> int:
         logger.info(
             "received signal; shutting down", extra=fields(signal=signal.Signals(await told).name)
         )
+        systemd.notify(systemd.STOPPING, os.environ)
     await server
     return -told.result()
 
@@ -251,6 +253,7 @@ class _Server:
             )
         for url in config.listen_metrics_urls:
             logger.info("serving metrics", extra=fields(address=str(url)))
+        systemd.notify(systemd.READY, os.environ)
 
 
 def die(error: BaseException) -> None:

@@ -123,7 +123,8 @@ def test_every_put_is_answered_or_refused_and_those_answered_are_there(servers: 
     assert found.keys() - answered.keys() == set(), "a drain answers all that it has applied"
 
 
-def test_the_first_process_of_a_container_ends_with_0(servers: Servers) -> None:
+@pytest.mark.parametrize("number", ["-TERM", "-INT"])
+def test_the_first_process_of_a_container_ends_with_0(servers: Servers, number: str) -> None:
     """Signals cannot kill it (pkg/osutil/interrupt_unix.go)."""
     unshare = ["unshare", "--pid", "--fork", "--kill-child"]
     try:
@@ -137,7 +138,7 @@ def test_the_first_process_of_a_container_ends_with_0(servers: Servers) -> None:
     ).wait_until_ready()
     revision = servers.client(server).put(b"k", b"v")
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    subprocess.run(["kill", "-TERM", *children], check=True)
+    subprocess.run(["kill", number, *children], check=True)
     assert server.wait() == 0, server.described()
     assert server.messages[-1] == "closed"
 
