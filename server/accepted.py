@@ -14,7 +14,6 @@ from server.config import Effect, Setting
 from server.values import BOOL, DURATION, INT, LIST, STRING, UINT, Kind, choice
 
 _TLS: Final = "Security"
-_AUTH: Final = "Auth"
 _HTTP: Final = "HTTP and monitoring"
 _LOGGING: Final = "Logging"
 _RAFT: Final = "Raft and peers"
@@ -38,11 +37,6 @@ _WITHOUT_EFFECT: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
         ("peer-cert-allowed-cn", LIST, ""),
         ("peer-cert-allowed-hostname", LIST, ""),
         ("peer-skip-client-san-verification", BOOL, "false"),
-    ),
-    _AUTH: (
-        ("auth-token", STRING, "simple"),
-        ("auth-token-ttl", UINT, "300"),
-        ("bcrypt-cost", UINT, "10"),
     ),
     _HTTP: (
         ("enable-pprof", BOOL, "false"),

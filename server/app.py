@@ -29,6 +29,7 @@ from server.flusher import Flusher, InlineFlusher, ThreadFlusher
 from server.http.app import HttpApp
 from server.identity import bootstrap_identity
 from server.log import fields
+from server.logins import gate_maker
 from server.metrics.observed import Observed
 from server.recovery import Recovered, recover
 from server.tls import open_tls
@@ -159,6 +160,7 @@ class _Server:
             ttl_min=config.lease_ttl_min,
             revoke_rate=config.lease_revoke_rate,
             mark=self._mark,
+            gate=gate_maker(config, self._clock, time.time),
         )
         state = recovered.state
         flusher: Flusher
@@ -202,7 +204,7 @@ class _Server:
         await transport.drain(DRAIN_GRACE_S)
         background.cancel()
         await core.engine.drained()
-        flusher.stop()
+        core.stop()
         logger.info("closed", extra=fields(revision=state.store.published))
 
     async def _listen(self, core: Core) -> Transport:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from server.auth.caller import Caller
+
 
 class Call(Protocol):
     """A unary call that waits for its answer. The caller may be gone; answering is harmless."""
@@ -21,22 +23,12 @@ class Call(Protocol):
     def fail(self, error: Exception) -> None: ...
 
 
-class PeerCall(Call, Protocol):
-    """A call that came from a client."""
-
-    @property
-    def peer_cn(self) -> str | None:
-        """The CN of the client's certificate, if one was required and verified; else None."""
-        ...
+class PeerCall(Call, Caller, Protocol):
+    """A call that came from somebody, who can be asked for credentials."""
 
 
-class Stream(Protocol):
+class Stream(Caller, Protocol):
     """One call with messages in both directions, in order."""
-
-    @property
-    def peer_cn(self) -> str | None:
-        """As of a `PeerCall`."""
-        ...
 
     async def receive(self) -> bytes | None:
         """The next message, or None once the client has half-closed."""

@@ -163,6 +163,20 @@ class Config(Security, Compacting):
         aliases=("experimental-watch-progress-notify-interval",),
     )
 
+    auth_token: str = option(
+        "simple",
+        STRING,
+        "Auth",
+        "Tokens that users get for their password: simple, or"
+        " jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=5m; none if empty.",
+    )
+    auth_token_ttl_s: int = option(
+        300, UINT, "Auth", "Seconds that a simple token lives without being used."
+    )
+    bcrypt_cost: int = option(
+        10, UINT, "Auth", "Work that goes into a password's hash, 4 to 31; one more doubles it."
+    )
+
     enable_grpc_gateway: bool = option(True, BOOL, "HTTP", "Serve the JSON gateway below /v3/.")
     cors: tuple[str, ...] = option(
         ("*",), LIST, "HTTP", "Origins whose pages browsers let read answers; * for any. A list."

@@ -23,10 +23,13 @@ from server.header import Headers
 from server.lease_ids import LeaseIDs
 from server.metrics.observed import Observed, ObservedFlusher
 from server.metrics.sources import Sources
+from server.passwords import Passwords, cost_in_force
 from server.quota import Quota
 from server.recovery import Recovered
+from server.services.auth import AuthService
 from server.services.cluster import ClusterService
 from server.services.election import ElectionService
+from server.services.guard import Guard
 from server.services.health import HealthService
 from server.services.kv import KVService
 from server.services.lease import LeaseService
@@ -54,6 +57,12 @@ class Core:
     tails: Tails
     methods: MethodTable
     metrics: Sources
+    passwords: Passwords
+
+    def stop(self) -> None:
+        """End the threads, once all that was asked for is done."""
+        self.flusher.stop()
+        self.passwords.close()
 
     async def serve(self) -> None:
         """Expire, compact and sweep until cancelled; ends with the error if one of these does."""
@@ -92,7 +101,7 @@ def build_core(
         pause_s=config.compaction_pause_s,
     )
     lease_ids = LeaseIDs(identity.member_id, unix_ms)
-    methods = MethodTable(is_timed=config.times_calls)
+    methods = MethodTable(Guard(engine, state), is_timed=config.times_calls)
     services = rpc_pb2.DESCRIPTOR.services_by_name
     kv = KVService(
         engine,
@@ -109,7 +118,7 @@ def build_core(
         services["Watch"],
         WatchService(
             engine,
-            state.store,
+            state,
             hub,
             headers,
             clock,
@@ -131,6 +140,11 @@ def build_core(
     )
     methods.add(services["Maintenance"], MaintenanceService(engine, state, backend, headers, quota))
     methods.add(health_pb2.DESCRIPTOR.services_by_name["Health"], HealthService())
+    passwords = Passwords(cost_in_force(config.bcrypt_cost))
+    methods.add(
+        services["Auth"],
+        AuthService(engine, state, headers, passwords, max_request_bytes=config.max_request_bytes),
+    )
     tails = Tails(engine, state.store, hub)
     turns = Turns(kv, leases, tails)
     methods.add(v3lock_pb2.DESCRIPTOR.services_by_name["Lock"], LockService(kv, turns))
@@ -167,4 +181,5 @@ def build_core(
         tails,
         methods,
         metrics,
+        passwords,
     )

@@ -28,7 +28,8 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from lease.lessor import LeaseID
 from mvcc.backend.base import Backend
 from mvcc.watch import WatchHub
-from server.call import Call
+from server.auth.caller import THE_SERVER, Caller, ServerToken
+from server.call import PeerCall
 from server.clock import Clock
 from server.commands.base import Command, State
 from server.flusher import Flusher
@@ -53,7 +54,7 @@ class Acknowledged(Protocol):
 
 class _Pending(NamedTuple):
     command: Command[Any]
-    call: Call
+    call: PeerCall
     encode: Callable[[Any], bytes]
     size_bytes: int
 
@@ -61,7 +62,7 @@ class _Pending(NamedTuple):
 class _Read(NamedTuple):
     answer: Callable[[Any], bytes]
     request: Any
-    call: Call
+    call: PeerCall
 
 
 class EngineStats(NamedTuple):
@@ -107,7 +108,7 @@ class Engine:
     def submit(
         self,
         command: Command[ResultT],
-        call: Call,
+        call: PeerCall,
         encode: Callable[[ResultT], bytes],
         size_bytes: int = 0,
     ) -> None:
@@ -123,13 +124,14 @@ class Engine:
             raise TooManyRequestsError
         self._enqueue(_Pending(command, call, encode, size_bytes))
 
-    async def run(self, command: Command[ResultT]) -> ResultT:
+    async def run(self, command: Command[ResultT], caller: Caller = THE_SERVER) -> ResultT:
         """Queue `command`; return its result once it is durable. Raises what `check` raises.
 
-        For the server's own commands. They are never refused for want of room: full of clients'
-        writes, it must expire leases all the same. Each task and stream has one at a time.
+        For the server's own commands, and for coroutines that serve a `caller`. They are never
+        refused for want of room: full of clients' writes, the server must expire leases all the
+        same. Each task and stream has one at a time.
         """
-        waiter: _Waiter[ResultT] = _Waiter(asyncio.get_running_loop())
+        waiter: _Waiter[ResultT] = _Waiter(asyncio.get_running_loop(), caller)
         self._enqueue(_Pending(command, waiter, waiter.keep, 0))
         return await waiter.future
 
@@ -141,14 +143,17 @@ class Engine:
     # --- reading ---
 
     def read(
-        self, answer: Callable[[RequestT], bytes], request: RequestT, call: Call
+        self, answer: Callable[[RequestT], bytes], request: RequestT, call: PeerCall
     ) -> bytes | None:
         """`answer(request)`, at once if all it could show is durable; else later, to `call`.
+
+        While it is made, `State.caller` says who asks.
 
         Raises:
             TooManyRequestsError: too many reads wait already. And what `answer` raises.
         """
         if not self._in_flight:
+            self._state.caller = call
             return answer(request)
         if len(self._reads) >= READS_MAX:
             raise TooManyRequestsError
@@ -230,6 +235,7 @@ class Engine:
                 break
             pending = queue.popleft()
             self._queue_bytes -= pending.size_bytes
+            state.caller = pending.call
             try:
                 command.check(state)
             except tuple(STATUS_OF) as refusal:
@@ -268,6 +274,7 @@ class Engine:
         if self._acknowledged is not None:
             self._acknowledged.set(store.current, self._backend.sequence())
         self._hub.publish(store.publish())
+        state.auth.durable_revision = state.auth.revision
         if state.unsettled:
             now = self._clock.now()
             for lease in state.granted:
@@ -282,12 +289,14 @@ class Engine:
                 pending.call.reply(pending.encode(result))
         reads, self._reads = self._reads, []
         for answer, request, call in reads:
+            state.caller = call
             try:
                 reply = answer(request)
             except Exception as error:  # noqa: BLE001  # a refusal or a bug: the transport tells
                 call.fail(error)
             else:
                 call.reply(reply)
+        state.caller = THE_SERVER  # A call that is done must not be kept alive.
         settling, self._settling = self._settling, []
         for waiter in settling:
             if not waiter.done():  # Its coroutine may have been cancelled.
@@ -297,10 +306,19 @@ class Engine:
 
 
 class _Waiter(Generic[ResultT]):
-    """A `Call` that a coroutine awaits: it keeps the result itself, and no bytes of it."""
+    """A call that a coroutine awaits: it keeps the result itself, and no bytes of it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, caller: Caller) -> None:
         self.future: asyncio.Future[ResultT] = loop.create_future()
+        self._caller = caller
+
+    @property
+    def token(self) -> str | ServerToken | None:
+        return self._caller.token
+
+    @property
+    def peer_cn(self) -> str | None:
+        return self._caller.peer_cn
 
     def keep(self, result: ResultT) -> bytes:
         if not self.future.done():  # The coroutine may have been cancelled.

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from etcdpb.rpc_pb2 import AlarmType
-from server.call import Call
+from server.auth.caller import TheServer
+from server.call import PeerCall
 from server.commands.alarm import ActivateAlarm
 from server.commands.base import State
 from server.engine import Engine
@@ -48,12 +49,12 @@ def db_size(state: State) -> int:
     return state.store.in_use + state.store.freed
 
 
-class _Nobody:
-    """A caller that waits for no answer. The alarm is raised, or the process ends."""
+class _Nobody(TheServer):
+    """The server, which waits for no answer. The alarm is raised, or the process ends."""
 
     def reply(self, message: bytes) -> None: ...
 
     def fail(self, error: Exception) -> None: ...
 
 
-_NOBODY: Final[Call] = _Nobody()
+_NOBODY: Final[PeerCall] = _Nobody()

@@ -1,8 +1,8 @@
 """From what is on disk to a running state, or a refusal that names what is wrong.
 
 The order is fixed here and nowhere else: what kind of store it is, the rows of the key column,
-the leases, which keys belong to which lease, the alarms; and last whether all that was ever
-acknowledged is there. Nothing is repaired in silence.
+the leases, which keys belong to which lease, the alarms, users and roles; and last whether all
+that was ever acknowledged is there. Nothing is repaired in silence.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from mvcc.errors import CorruptRecordError
 from mvcc.restore import restore
 from mvcc.store import Store, read_meta
 from server.alarms import Alarms
+from server.auth.gate import Gate
+from server.auth.rows import StoreRows
+from server.auth.store import AuthStore
 from server.commands.base import State
 from server.config import StartError
 from server.identity import Identity
@@ -90,6 +93,7 @@ def recover(
     ttl_min: int,
     revoke_rate: int,
     mark: Mark | None,
+    gate: Callable[[AuthStore, Lessor], Gate],
 ) -> Recovered:
     """Read everything, and write and sync the identity and the new term.
 
@@ -100,7 +104,7 @@ def recover(
         RecoveryError: it cannot be served. And what `bootstrap` raises.
     """
     try:
-        return _recover(backend, bootstrap, ttl_min, revoke_rate, mark)
+        return _recover(backend, bootstrap, ttl_min, revoke_rate, mark, gate)
     except (CorruptRecordError, CorruptLeaseError, BackendError) as error:
         raise RecoveryError(str(error)) from error
 
@@ -111,6 +115,7 @@ def _recover(
     ttl_min: int,
     revoke_rate: int,
     mark: Mark | None,
+    gate: Callable[[AuthStore, Lessor], Gate],
 ) -> Recovered:
     number = read_meta(backend, _META_FORMAT, 0)
     if number > FORMAT:
@@ -128,7 +133,9 @@ def _recover(
     _attach(store, lessor)
     alarms = Alarms()
     alarms.recover(backend)
-    state = State(store, lessor, Compactor(store), alarms)
+    auth = AuthStore(StoreRows(store))
+    auth.recover(backend)
+    state = State(store, lessor, Compactor(store), alarms, auth, gate(auth, lessor))
     state.membership.recover(backend)
     if number:
         identity = Identity(
@@ -138,7 +145,7 @@ def _recover(
     else:
         identity = bootstrap()
     term = read_meta(backend, _META_TERM, _FIRST_TERM - 1) + 1
-    _note_start(store, identity, term)
+    _note_start(store, auth, identity, term)
     for column in (Column.META, Column.ALARM, Column.CLUSTER):
         store.in_use += sum(len(key) + len(value) for key, value in backend.scan(column))
     return Recovered(state, identity, term, is_new=number == 0)
@@ -161,7 +168,7 @@ def _attach(store: Store, lessor: Lessor) -> None:
             lessor.attach(LeaseID(entry.lease), (key,))
 
 
-def _note_start(store: Store, identity: Identity, term: int) -> None:
+def _note_start(store: Store, auth: AuthStore, identity: Identity, term: int) -> None:
     """Every number there is is written, so that later ones only take the place of these."""
     batch = store.begin()
     store.put_meta(META_SCHEDULED, store.compact_revision)
@@ -171,9 +178,12 @@ def _note_start(store: Store, identity: Identity, term: int) -> None:
     store.put_meta(_META_CLUSTER, _as_signed(identity.cluster_id))
     store.put_meta(_META_MEMBER, _as_signed(identity.member_id))
     store.put_meta(_META_TERM, term)
+    if not auth.revision:
+        auth.bump()
     store.take_batch()
     store.backend.write(batch)
     store.backend.sync()
+    auth.durable_revision = auth.revision
 
 
 def _as_signed(number: int) -> int:

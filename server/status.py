@@ -21,6 +21,7 @@ from lease.errors import (
 )
 from mvcc.errors import CompactedError, FutureRevisionError, KeyNotFoundError
 from mvcc.overlap import DuplicateKeyError
+from server.auth import errors as auth_errors
 
 
 class Code(enum.IntEnum):
@@ -92,10 +93,31 @@ DOWNGRADE_IN_PROCESS: Final = _etcd(
     Code.FAILED_PRECONDITION, "cluster has a downgrade job in progress"
 )
 UNKNOWN_METHOD: Final = _etcd(Code.UNKNOWN, "unknown method")
+ROOT_USER_NOT_EXIST: Final = _etcd(Code.FAILED_PRECONDITION, "root user does not exist")
+ROOT_ROLE_NOT_EXIST: Final = _etcd(Code.FAILED_PRECONDITION, "root user does not have root role")
+USER_EXISTS: Final = _etcd(Code.FAILED_PRECONDITION, "user name already exists")
+USER_EMPTY: Final = _etcd(Code.INVALID_ARGUMENT, "user name is empty")
+USER_NOT_FOUND: Final = _etcd(Code.FAILED_PRECONDITION, "user name not found")
+ROLE_EXISTS: Final = _etcd(Code.FAILED_PRECONDITION, "role name already exists")
+ROLE_EMPTY: Final = _etcd(Code.INVALID_ARGUMENT, "role name is empty")
+ROLE_NOT_FOUND: Final = _etcd(Code.FAILED_PRECONDITION, "role name not found")
+ROLE_NOT_GRANTED: Final = _etcd(Code.FAILED_PRECONDITION, "role is not granted to the user")
+AUTH_FAILED: Final = _etcd(
+    Code.INVALID_ARGUMENT, "authentication failed, invalid user ID or password"
+)
+AUTH_NOT_ENABLED: Final = _etcd(Code.FAILED_PRECONDITION, "authentication is not enabled")
+INVALID_AUTH_TOKEN: Final = _etcd(Code.UNAUTHENTICATED, "invalid auth token")
+INVALID_AUTH_MANAGEMENT: Final = _etcd(Code.INVALID_ARGUMENT, "invalid auth management")
+OLD_AUTH_REVISION: Final = _etcd(Code.INVALID_ARGUMENT, "revision of auth store is old")
+PERMISSION_DENIED: Final = _etcd(Code.PERMISSION_DENIED, "permission denied")
+PERMISSION_NOT_GIVEN: Final = _etcd(Code.INVALID_ARGUMENT, "permission not given")
+PERMISSION_NOT_GRANTED: Final = _etcd(
+    Code.FAILED_PRECONDITION, "permission is not granted to the role"
+)
 SERVER_STOPPED: Final = _etcd(Code.UNAVAILABLE, "server stopped")
 WATCH_CANCELED: Final = _etcd(Code.CANCELLED, "watch canceled")
-# Real etcd sends these three with code Unknown: the first two map to client-side error values that
-# have no gRPC status, the third stands in no map at all.
+# Real etcd sends these with code Unknown: the first two map to client-side error values that have
+# no gRPC status, the others stand in no map at all.
 NOT_ENOUGH_STARTED: Final = _etcd(
     Code.UNKNOWN, "re-configuration failed due to not enough started members"
 )
@@ -106,6 +128,11 @@ LOCK_SESSION_EXPIRED: Final = Status(Code.UNKNOWN, "mutex: session is expired")
 ELECTION_NOT_LEADER: Final = Status(Code.UNKNOWN, "election: not leader")
 ELECTION_NO_LEADER: Final = Status(Code.UNKNOWN, "election: no leader")
 ELECTION_LEADER_MISSING: Final = Status(Code.UNKNOWN, '"leader" field must be provided')
+BAD_PASSWORD_HASH: Final = Status(
+    Code.UNKNOWN, "auth: authentication failed, password was given for no password user"
+)
+VERIFY_ONLY: Final = Status(Code.UNKNOWN, "auth: token signing attempted with verify-only key")
+PASSWORD_TOO_LONG: Final = Status(Code.UNKNOWN, "bcrypt: password length exceeds 72 bytes")
 DEADLINE_EXCEEDED: Final = Status(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
 UNKNOWN_HEALTH_SERVICE: Final = Status(Code.NOT_FOUND, "unknown service")
 NO_MESSAGE: Final = Status(Code.INTERNAL, "grpc: a unary call needs one whole message")
@@ -149,6 +176,26 @@ STATUS_OF: Final[Mapping[type[Exception], Status]] = {
     CorruptAlarmError: CORRUPT,
     DowngradeInProcessError: DOWNGRADE_IN_PROCESS,
     TooManyRequestsError: TOO_MANY_REQUESTS,
+    auth_errors.RootUserMissingError: ROOT_USER_NOT_EXIST,
+    auth_errors.RootRoleMissingError: ROOT_ROLE_NOT_EXIST,
+    auth_errors.UserExistsError: USER_EXISTS,
+    auth_errors.UserEmptyError: USER_EMPTY,
+    auth_errors.UserNotFoundError: USER_NOT_FOUND,
+    auth_errors.RoleExistsError: ROLE_EXISTS,
+    auth_errors.RoleEmptyError: ROLE_EMPTY,
+    auth_errors.RoleNotFoundError: ROLE_NOT_FOUND,
+    auth_errors.RoleNotGrantedError: ROLE_NOT_GRANTED,
+    auth_errors.AuthFailedError: AUTH_FAILED,
+    auth_errors.AuthNotEnabledError: AUTH_NOT_ENABLED,
+    auth_errors.InvalidTokenError: INVALID_AUTH_TOKEN,
+    auth_errors.InvalidManagementError: INVALID_AUTH_MANAGEMENT,
+    auth_errors.OldAuthRevisionError: OLD_AUTH_REVISION,
+    auth_errors.PermissionDeniedError: PERMISSION_DENIED,
+    auth_errors.PermissionNotGivenError: PERMISSION_NOT_GIVEN,
+    auth_errors.PermissionNotGrantedError: PERMISSION_NOT_GRANTED,
+    auth_errors.InvalidHashError: BAD_PASSWORD_HASH,
+    auth_errors.VerifyOnlyError: VERIFY_ONLY,
+    auth_errors.PasswordTooLongError: PASSWORD_TOO_LONG,
 }
 
 
@@ -157,6 +204,12 @@ def status_of(error: Exception) -> Status | None:
     if isinstance(error, RpcError):
         return error.status
     return STATUS_OF.get(type(error))
+
+
+def go_text(status: Status) -> str:
+    """How a Go program prints a status: so it stands in a watch's cancel reason."""
+    name = "".join(word.capitalize() for word in status.code.name.split("_"))
+    return f"rpc error: code = {name} desc = {status.message}"
 
 
 def message_too_large(size: int, limit: int) -> Status:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from mvcc.compaction import Compactor
-from server.call import Call
+from server.auth.caller import ServerToken
+from server.call import PeerCall
 from server.clock import Clock
 from server.commands.kv import CompactionStep
 from server.engine import Engine
@@ -38,7 +39,7 @@ class Sweeper:
     def wake(self) -> None:
         self._woken.set()
 
-    def after_sweep(self, call: Call) -> Call:
+    def after_sweep(self, call: PeerCall) -> PeerCall:
         """`call`, but answered only once all that is compacted is gone from the disk.
 
         A refusal waits as well: etcd's physical Compact of a revision that is compacted already
@@ -59,10 +60,18 @@ class Sweeper:
 class _Physical:
     """A call whose answer is known and kept back."""
 
-    def __init__(self, sweeper: Sweeper, call: Call) -> None:
+    def __init__(self, sweeper: Sweeper, call: PeerCall) -> None:
         self._sweeper = sweeper
         self._call = call
         self._answer: bytes | Exception = b""
+
+    @property
+    def token(self) -> str | ServerToken | None:
+        return self._call.token
+
+    @property
+    def peer_cn(self) -> str | None:
+        return self._call.peer_cn
 
     def reply(self, message: bytes) -> None:
         self._answer = message

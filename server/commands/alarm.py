@@ -13,7 +13,9 @@ class ActivateAlarm(WritesOnly):
         self._member_id = member_id
         self._alarm = alarm
 
-    def check(self, state: State) -> None: ...
+    def check(self, state: State) -> None:
+        if state.auth.enabled:
+            state.principal().must_be_root()
 
     def apply(self, state: State) -> list[AlarmMember]:
         assert state.store.batch is not None
@@ -31,7 +33,9 @@ class DeactivateAlarm(WritesOnly):
         self._member_id = member_id
         self._alarm = alarm
 
-    def check(self, state: State) -> None: ...
+    def check(self, state: State) -> None:
+        if state.auth.enabled:
+            state.principal().must_be_root()
 
     def apply(self, state: State) -> list[AlarmMember]:
         assert state.store.batch is not None

@@ -17,6 +17,10 @@ from mvcc.compaction import Compactor
 from mvcc.record import Change
 from mvcc.store import Store
 from server.alarms import Alarms
+from server.auth.caller import THE_SERVER, Caller
+from server.auth.gate import Gate
+from server.auth.principal import Principal
+from server.auth.store import AuthStore
 from server.commands.tally import Tally
 from server.membership import Membership
 from server.status import CorruptAlarmError, NoSpaceError
@@ -32,12 +36,15 @@ class State:
     lessor: Lessor
     compactor: Compactor
     alarms: Alarms
+    auth: AuthStore
+    gate: Gate
     now: float = 0.0  # Clock seconds when the group was begun.
     horizon: float = 0.0  # Leases whose expiry is later are not due, whatever `now` says.
     unsettled: set[LeaseID] = field(default_factory=set)  # Granted or revoked in this group.
     granted: list[Lease] = field(default_factory=list)  # Granted in this group.
     tally: Tally = field(default_factory=Tally)
     membership: Membership = field(default_factory=Membership)
+    caller: Caller = THE_SERVER  # Of the command that is checked, or the read that is answered.
 
     def refuse_writes_under_alarm(self, *, needs_space: bool) -> None:
         """Raise what the alarms say to a write.
@@ -53,6 +60,14 @@ class State:
         if needs_space and self.alarms.is_raised(AlarmType.NOSPACE):
             raise NoSpaceError
 
+    def principal(self) -> Principal:
+        """Who asks. Asked only where `auth.enabled`: all else is not to pay for it.
+
+        Raises:
+            InvalidTokenError
+        """
+        return self.gate.principal(self.caller)
+
     def follow(self, changes: Iterable[Change]) -> None:
         """Tell the lessor which keys have come to a lease and which have left one."""
         for change in changes:
@@ -61,6 +76,8 @@ class State:
                     self.lessor.attach(LeaseID(change.lease), (change.key,))
                 else:
                     self.lessor.detach(LeaseID(change.old_lease), (change.key,))
+                if self.auth.enabled:
+                    self.gate.verdicts.moved(change.key, change.old_lease, change.lease)
 
 
 class Command(Protocol[ResultT_co]):

@@ -68,7 +68,10 @@ class Put(WritesOnly):
         self._request = request
 
     def check(self, state: State) -> None:
+        principal = state.principal() if state.auth.enabled else None
         state.refuse_writes_under_alarm(needs_space=True)
+        if principal is not None:
+            principal.must_put(self._request)
         check_put(state, self._request)
 
     def apply(self, state: State) -> PutResult:
@@ -86,7 +89,10 @@ class DeleteRange(WritesOnly):
         self._request = request
 
     def check(self, state: State) -> None:
+        principal = state.principal() if state.auth.enabled else None
         state.refuse_writes_under_alarm(needs_space=False)
+        if principal is not None:
+            principal.must_delete(self._request)
 
     def apply(self, state: State) -> DeleteResult:
         txn = state.store.write_txn()
@@ -105,6 +111,9 @@ class Compact(WritesOnly):
         self._revision = revision
 
     def check(self, state: State) -> None:
+        principal = state.principal() if state.auth.enabled else None
+        if principal is not None:
+            principal.must_be_root()
         state.refuse_writes_under_alarm(needs_space=False)
         state.compactor.check(self._revision)
 

@@ -23,6 +23,8 @@ BIG_LEASE_KEYS: Final = 10_000  # A revoke is one revision, never split: above t
 def revoke(state: State, lease_id: LeaseID) -> None:
     """Revoke an existing lease in the group being applied."""
     keys = state.lessor.revoke(lease_id)
+    if state.auth.enabled:
+        state.gate.verdicts.ended(lease_id)
     state.unsettled.add(lease_id)
     state.tally.revoke(keys)
     if keys > BIG_LEASE_KEYS:
@@ -45,6 +47,9 @@ class GrantLease(WritesOnly):
         self._ttl = ttl
 
     def check(self, state: State) -> None:
+        principal = state.principal() if state.auth.enabled else None
+        if principal is not None:
+            principal.must_be_somebody()
         state.refuse_writes_under_alarm(needs_space=True)
         state.lessor.check_grant(self._lease_id, self._ttl)
 
@@ -65,7 +70,12 @@ class RevokeLease(WritesOnly):
         self._lease_id = lease_id
 
     def check(self, state: State) -> None:
+        principal = state.principal() if state.auth.enabled else None
+        if principal is not None:
+            principal.must_be_somebody()
         state.refuse_writes_under_alarm(needs_space=False)
+        if principal is not None:
+            principal.must_end(self._lease_id)
         state.lessor.lookup(self._lease_id)
 
     def apply(self, state: State) -> int:

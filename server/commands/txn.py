@@ -49,7 +49,10 @@ class Txn:
         self.reads_disk = _reads_history(request)
 
     def check(self, state: State) -> None:
+        principal = state.principal() if state.auth.enabled else None
         state.refuse_writes_under_alarm(needs_space=self._needs_space)
+        if principal is not None:
+            principal.must_do(self._request)
         _check(state, _choose(state, self._request), [])
 
     def apply(self, state: State) -> TxnResult:
@@ -69,8 +72,11 @@ def read_only_txn(state: State, request: TxnRequest) -> TxnResult:
     """Answer a transaction that can change nothing, outside the queue of writes.
 
     Raises:
-        FutureRevisionError, CompactedError
+        FutureRevisionError, CompactedError, AuthError
     """
+    principal = state.principal() if state.auth.enabled else None
+    if principal is not None:
+        principal.must_do(request)
     branch = _choose(state, request)
     _check(state, branch, [])
     answers: list[PutResult | DeleteResult | RangeAnswer | TxnResult] = [

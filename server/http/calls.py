@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
+from server.auth.caller import ServerToken
 from server.call import Streaming, Unary
 from server.http.answers import GoneError
 from server.status import NO_MESSAGE, RpcError
+
+_TOKENS: Final = (b"grpc-metadata-token", b"authorization", b"grpc-metadata-authorization")
+
+
+def token_of(scope: Scope) -> str | None:
+    """The token of a request, under whichever name etcd's gateway would find it."""
+    headers = dict(reversed(scope["headers"]))
+    found = next((headers[name] for name in _TOKENS if name in headers), None)
+    return None if found is None else found.decode("latin-1")
 
 
 class OneCall:
@@ -16,7 +27,8 @@ class OneCall:
 
     peer_cn: str | None = None  # As in etcd, whose gateway vouches for nobody.
 
-    def __init__(self) -> None:
+    def __init__(self, token: str | ServerToken | None) -> None:
+        self.token = token
         self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def reply(self, message: bytes) -> None:
@@ -40,8 +52,9 @@ class OneExchange:
 
     peer_cn: str | None = None  # As in etcd, whose gateway vouches for nobody.
 
-    def __init__(self, message: bytes, client_receive: Receive) -> None:
+    def __init__(self, message: bytes, client_receive: Receive, token: str | None) -> None:
         """`client_receive`: of the request, its body having been read, what is left to be told."""
+        self.token: str | ServerToken | None = token
         self._message: bytes | None = message
         self._client_receive = client_receive
         self._reply: bytes | None = None

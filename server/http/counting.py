@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from google.protobuf.message import DecodeError
 
+from server.auth.caller import ServerToken
 from server.call import Stream, Streaming
 from server.call_counts import CallCounts
 from server.http.calls import OneCall
@@ -18,12 +19,12 @@ from server.status import Code, status_of
 from server.transport.dispatch import StreamMethod, UnaryMethod
 
 
-async def counted_call(method: UnaryMethod, message: bytes) -> bytes:
+async def counted_call(method: UnaryMethod, message: bytes, token: str | None) -> bytes:
     """Call a unary method; raises what it is refused with."""
     counts = method.counts
     with _counted(counts):
         counts.received_bytes += len(message)
-        reply = await OneCall().made(method.handle, message)
+        reply = await OneCall(token).made(method.handle, message)
         counts.sent_bytes += len(reply)
     return reply
 
@@ -64,6 +65,10 @@ class _CountedStream:
     def __init__(self, stream: Stream, counts: CallCounts) -> None:
         self._stream = stream
         self._counts = counts
+
+    @property
+    def token(self) -> str | ServerToken | None:
+        return self._stream.token
 
     @property
     def peer_cn(self) -> str | None:

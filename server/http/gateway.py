@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from server import status
 from server.http import answers, errors, mapping
 from server.http.answers import CLOSE, GRPC, JSON, GoneError
-from server.http.calls import OneExchange
+from server.http.calls import OneExchange, token_of
 from server.http.counting import counted_call, counted_serve
 from server.http.paths import ROUTES, Route
 from server.http.refusals import refusal_of
@@ -45,11 +45,11 @@ class Gateway:
             route = self._route(scope)
             method = self._method(route)
             if isinstance(method, StreamMethod) and route.is_stream:
-                await self._serve_stream(method, route, receive, send)
+                await self._serve_stream(method, route, scope, receive, send)
                 return
             body = await answers.whole_body(receive, self.json_limit_bytes)
             request = await self._request(body, route)
-            reply = await self._call(method, request, receive)
+            reply = await self._call(method, request, scope, receive)
             text = await _encoded(route.reply.FromString(reply), len(reply))
         except GoneError:
             return
@@ -92,10 +92,11 @@ class Gateway:
             raise RpcError(status.message_too_large(len(message), self._limit_bytes))
         return message
 
-    async def _call(self, method: Method, message: bytes, receive: Receive) -> bytes:
+    async def _call(self, method: Method, message: bytes, scope: Scope, receive: Receive) -> bytes:
+        token = token_of(scope)
         if isinstance(method, UnaryMethod):
-            return await counted_call(method, message)
-        exchange = OneExchange(message, receive)
+            return await counted_call(method, message, token)
+        exchange = OneExchange(message, receive, token)
         self.streams[exchange] = None
         try:
             return await exchange.made(counted_serve(method))
@@ -103,7 +104,7 @@ class Gateway:
             del self.streams[exchange]
 
     async def _serve_stream(
-        self, method: StreamMethod, route: Route, receive: Receive, send: Send
+        self, method: StreamMethod, route: Route, scope: Scope, receive: Receive, send: Send
     ) -> None:
         stream = GatewayStream(
             receive,
@@ -111,6 +112,7 @@ class Gateway:
             decode=lambda body: self._serialized(mapping.decode(body, route.request)),
             encode=lambda message: _encoded(route.reply.FromString(message), len(message)),
             limit_bytes=self.json_limit_bytes,
+            token=token_of(scope),
         )
         self.streams[stream] = None
         try:

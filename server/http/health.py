@@ -1,6 +1,6 @@
 """Whether the server is well: the checks behind /health, /livez and /readyz.
 
-They ask the services, as a client would: what a client cannot get is what they report
+They ask the services, as the user root would: what that one cannot get is what they report
 (etcd's server/etcdserver/api/etcdhttp/health.go).
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 from etcdpb.rpc_pb2 import AlarmRequest, AlarmResponse, AlarmType, RangeRequest
+from server.auth.caller import SERVER
 from server.http.calls import OneCall
 from server.http.refusals import refusal_of
 from server.transport.dispatch import MethodTable, UnaryMethod
@@ -82,7 +83,7 @@ class Health:
         assert isinstance(method, UnaryMethod)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await OneCall().made(method.handle, message), ""
+                return await OneCall(SERVER).made(method.handle, message), ""
         except TimeoutError:
             return b"", _TIMED_OUT
         except Exception as error:  # noqa: BLE001  # whatever it is, it is not well

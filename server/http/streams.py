@@ -17,6 +17,7 @@ from typing import Final
 
 from starlette.types import Receive, Send
 
+from server.auth.caller import ServerToken
 from server.call import Streaming
 from server.http import answers, errors
 from server.http.answers import CLOSE, GRPC, JSON
@@ -40,8 +41,10 @@ class GatewayStream:
         decode: Callable[[bytes], bytes],
         encode: Callable[[bytes], Awaitable[bytes]],
         limit_bytes: int,
+        token: str | None,
     ) -> None:
         """`decode` makes a message of a JSON object, `encode` the other way round."""
+        self.token: str | ServerToken | None = token
         self._receive = receive
         self._send = send
         self._decode = decode

@@ -21,7 +21,7 @@ from etcdpb.rpc_pb2 import (
     MemberUpdateResponse,
 )
 from server import status
-from server.call import Call
+from server.call import PeerCall
 from server.commands.base import State
 from server.commands.membership import SetPeerURLs
 from server.engine import Engine
@@ -51,7 +51,7 @@ class ClusterService:
         self._peer_urls = tuple(peer_urls)
         self._client_urls = tuple(client_urls)
 
-    def MemberList(self, message: bytes, call: Call) -> bytes | None:
+    def MemberList(self, message: bytes, call: PeerCall) -> bytes | None:
         """Clients dial the client URLs that this answers. Linearizable or not is all the same."""
         return self._engine.read(self._list, MemberListRequest.FromString(message), call)
 
@@ -75,7 +75,7 @@ class ClusterService:
         changed = self._membership.peer_urls
         return self._peer_urls if changed is None else changed
 
-    def MemberAdd(self, message: bytes, call: Call) -> None:  # noqa: ARG002  # always refused
+    def MemberAdd(self, message: bytes, call: PeerCall) -> None:  # noqa: ARG002  # always refused
         request = MemberAddRequest.FromString(message)
         try:
             urls = {URL.parse(text).text for text in request.peerURLs}
@@ -87,15 +87,15 @@ class ClusterService:
             raise RpcError(status.PEER_URL_EXISTS)
         raise RpcError(status.NOT_ENOUGH_STARTED)
 
-    def MemberRemove(self, message: bytes, call: Call) -> None:  # noqa: ARG002  # always refused
+    def MemberRemove(self, message: bytes, call: PeerCall) -> None:  # noqa: ARG002  # always refused
         self._check_id(MemberRemoveRequest.FromString(message).ID)
         raise RpcError(status.NOT_ENOUGH_STARTED)
 
-    def MemberPromote(self, message: bytes, call: Call) -> None:  # noqa: ARG002  # always refused
+    def MemberPromote(self, message: bytes, call: PeerCall) -> None:  # noqa: ARG002  # always refused
         self._check_id(MemberPromoteRequest.FromString(message).ID)
         raise RpcError(status.MEMBER_NOT_LEARNER)
 
-    def MemberUpdate(self, message: bytes, call: Call) -> None:
+    def MemberUpdate(self, message: bytes, call: PeerCall) -> None:
         """Change the member's peer URLs. They may be any texts, or none, as etcd has it."""
         request = MemberUpdateRequest.FromString(message)
         self._check_id(request.ID)

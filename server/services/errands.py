@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from server.auth.caller import ServerToken
 from server.call import Stream, Unary
 from server.log import fields
 from server.status import Code, RpcError, Status, status_of
@@ -29,6 +30,10 @@ class Errand:
     def __init__(self, caller: Stream) -> None:
         self._caller = caller
         self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    @property
+    def token(self) -> str | ServerToken | None:
+        return self._caller.token
 
     @property
     def peer_cn(self) -> str | None:

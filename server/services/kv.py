@@ -16,7 +16,7 @@ from etcdpb.rpc_pb2 import (
 from mvcc.record import parse
 from mvcc.view import range_keys
 from server import status
-from server.call import Call, Stream
+from server.call import PeerCall, Stream
 from server.commands.base import State
 from server.commands.kv import Compact, DeleteRange, DeleteResult, Put, PutResult
 from server.commands.txn import Txn, TxnResult, is_read_only, read_only_txn
@@ -51,17 +51,19 @@ class KVService:
         self._max_txn_ops = max_txn_ops
         self._max_request_bytes = max_request_bytes
 
-    def Range(self, message: bytes, call: Call) -> bytes | None:
+    def Range(self, message: bytes, call: PeerCall) -> bytes | None:
         request = RangeRequest.FromString(message)
         validate.check_range(request)
         return self._engine.read(self._range, request, call)
 
     def _range(self, request: RangeRequest) -> bytes:
+        if self._state.auth.enabled:
+            self._state.principal().must_read(request.key, request.range_end)
         result = range_keys(self._store, request)
         self._state.tally.ranges += 1
         return encode.range_response(self._headers.at(self._store.published), result)
 
-    def Put(self, message: bytes, call: Call) -> None:
+    def Put(self, message: bytes, call: PeerCall) -> None:
         request = PutRequest.FromString(message)
         self._quota.admit(validate.put_cost(request))
         validate.check_put(request)
@@ -71,7 +73,7 @@ class KVService:
     def _put_reply(self, result: PutResult) -> bytes:
         return encode.put_response(self._headers.at(result.revision), result)
 
-    def DeleteRange(self, message: bytes, call: Call) -> None:
+    def DeleteRange(self, message: bytes, call: PeerCall) -> None:
         request = DeleteRangeRequest.FromString(message)
         validate.check_delete(request)
         validate.check_size(message, self._max_request_bytes)
@@ -80,7 +82,7 @@ class KVService:
     def _delete_reply(self, result: DeleteResult) -> bytes:
         return encode.delete_response(self._headers.at(result.revision), result)
 
-    def Txn(self, message: bytes, call: Call) -> bytes | None:
+    def Txn(self, message: bytes, call: PeerCall) -> bytes | None:
         request = TxnRequest.FromString(message)
         cost = validate.txn_cost(request)
         self._quota.admit(cost)
@@ -98,7 +100,7 @@ class KVService:
     def _txn_reply(self, result: TxnResult) -> bytes:
         return encode.txn_response(self._headers.at(result.revision), result)
 
-    def Compact(self, message: bytes, call: Call) -> None:
+    def Compact(self, message: bytes, call: PeerCall) -> None:
         request = CompactionRequest.FromString(message)
         if request.physical:
             call = self._sweeper.after_sweep(call)
@@ -127,6 +129,7 @@ class KVService:
         ):
             raise RpcError(status.STREAM_FILTERS)
         await self._engine.settled()
+        self._check_stream(stream, request)
         header = self._headers.at(self._store.published)
         if request.revision <= 0:
             request.revision = self._store.published
@@ -150,6 +153,12 @@ class KVService:
             elif size > self._max_request_bytes * 2:
                 chunk = max(1, chunk // 2)
             await self._engine.settled()
+            self._check_stream(stream, request)
+
+    def _check_stream(self, stream: Stream, request: RangeRequest) -> None:
+        """The right to read may end between two pieces."""
+        if self._state.auth.enabled:
+            self._state.gate.principal(stream).must_read(request.key, request.range_end)
 
 
 def _chunk(response: bytes) -> bytes:

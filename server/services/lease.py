@@ -16,7 +16,8 @@ from etcdpb.rpc_pb2 import (
 )
 from lease.errors import LeaseDueError, LeaseNotFoundError, NotPrimaryError
 from lease.lessor import NO_LEASE, LeaseID
-from server.call import Call, Stream
+from server.auth.errors import AuthError
+from server.call import PeerCall, Stream
 from server.commands.base import State
 from server.commands.lease import ExpireLease, GrantLease, GrantResult, RevokeLease
 from server.engine import Engine
@@ -35,12 +36,13 @@ class LeaseService:
     ) -> None:
         self._engine = engine
         self._store = state.store
+        self._state = state
         self._lessor = state.lessor
         self._headers = headers
         self._quota = quota
         self._lease_ids = lease_ids
 
-    def LeaseGrant(self, message: bytes, call: Call) -> None:
+    def LeaseGrant(self, message: bytes, call: PeerCall) -> None:
         request = LeaseGrantRequest.FromString(message)
         self._quota.admit(validate.LEASE_COST_BYTES)
         lease_id = LeaseID(request.ID)
@@ -52,7 +54,7 @@ class LeaseService:
         lease = result.lease
         return encode.lease_response(self._headers.at(result.revision), lease.id, lease.ttl)
 
-    def LeaseRevoke(self, message: bytes, call: Call) -> None:
+    def LeaseRevoke(self, message: bytes, call: PeerCall) -> None:
         lease_id = LeaseID(LeaseRevokeRequest.FromString(message).ID)
         self._engine.submit(RevokeLease(lease_id), call, self._headers.at)
 
@@ -64,10 +66,27 @@ class LeaseService:
         """
         while (message := await stream.receive()) is not None:
             lease_id = LeaseID(LeaseKeepAliveRequest.FromString(message).ID)
+            if self._state.auth.enabled:
+                await self._check_renewal(lease_id, stream)
             reply = self.renew_now(lease_id)
             if reply is None:
                 reply = await self._renew_later(lease_id)
             await stream.send(reply)
+
+    async def _check_renewal(self, lease_id: LeaseID, stream: Stream) -> None:
+        """As a renewal itself, it waits for no group but one that has to do with it."""
+        if not self._state.auth.is_settled:
+            await self._engine.settled()
+        try:
+            self._may_renew(lease_id, stream)
+        except AuthError:
+            await self._engine.settled()
+            self._may_renew(lease_id, stream)
+
+    def _may_renew(self, lease_id: LeaseID, stream: Stream) -> None:
+        principal = self._state.gate.principal(stream)
+        principal.must_be_somebody()
+        principal.must_end(lease_id)
 
     def renew_now(self, lease_id: LeaseID) -> bytes | None:
         """The answer to a keepalive, or None if something has to reach the disk before it.
@@ -97,11 +116,14 @@ class LeaseService:
                 return reply
             await self._engine.run(ExpireLease(lease_id))
 
-    def LeaseTimeToLive(self, message: bytes, call: Call) -> bytes | None:
+    def LeaseTimeToLive(self, message: bytes, call: PeerCall) -> bytes | None:
         request = LeaseTimeToLiveRequest.FromString(message)
         return self._engine.read(self._time_to_live, request, call)
 
     def _time_to_live(self, request: LeaseTimeToLiveRequest) -> bytes:
+        principal = self._state.principal() if self._state.auth.enabled else None
+        if principal is not None:
+            principal.must_be_somebody()
         if not self._lessor.primary:
             raise NotPrimaryError  # Its deadlines are no longer known.
         header = self._headers.at(self._store.published)
@@ -111,6 +133,8 @@ class LeaseService:
         except LeaseNotFoundError:
             body = LeaseTimeToLiveResponse(ID=lease_id, TTL=_MISSING_TTL)
         else:
+            if principal is not None and request.keys:
+                principal.must_read_keys_of((lease,))
             # Cut off towards zero: a lease overdue by less than a second still says 0.
             remaining_s = int(lease.remaining(self._engine.now()))
             body = LeaseTimeToLiveResponse(
@@ -121,12 +145,15 @@ class LeaseService:
             )
         return header + body.SerializeToString()
 
-    def LeaseLeases(self, message: bytes, call: Call) -> bytes | None:
+    def LeaseLeases(self, message: bytes, call: PeerCall) -> bytes | None:
         request = LeaseLeasesRequest.FromString(message)
         return self._engine.read(self._leases, request, call)
 
     def _leases(self, request: LeaseLeasesRequest) -> bytes:  # noqa: ARG002  # it has no fields
-        body = LeaseLeasesResponse(
-            leases=[LeaseStatus(ID=lease.id) for lease in self._lessor.leases()]
-        )
+        leases = self._lessor.leases()
+        if self._state.auth.enabled:
+            principal = self._state.principal()
+            principal.must_be_somebody()
+            principal.must_read_keys_of(leases)
+        body = LeaseLeasesResponse(leases=[LeaseStatus(ID=lease.id) for lease in leases])
         return self._headers.at(self._store.published) + body.SerializeToString()

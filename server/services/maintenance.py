@@ -22,7 +22,7 @@ from etcdpb.rpc_pb2 import (
 from mvcc.backend.base import Backend, Column
 from mvcc.hashkv import hash_columns, hash_kv
 from server import status
-from server.call import Call, Stream
+from server.call import PeerCall, Stream
 from server.commands.alarm import ActivateAlarm, DeactivateAlarm
 from server.commands.base import State
 from server.commands.kv import NoteDefragmented
@@ -51,7 +51,7 @@ class MaintenanceService:
         self._quota = quota
         self._downgrades = Downgrades(engine, state, headers)
 
-    def Status(self, message: bytes, call: Call) -> bytes | None:
+    def Status(self, message: bytes, call: PeerCall) -> bytes | None:
         return self._engine.read(self._status, StatusRequest.FromString(message), call)
 
     def _status(self, request: StatusRequest) -> bytes:  # noqa: ARG002  # it has no fields
@@ -74,7 +74,7 @@ class MaintenanceService:
         )
         return self._headers.at(self._store.published) + body.SerializeToString()
 
-    def Alarm(self, message: bytes, call: Call) -> bytes | None:
+    def Alarm(self, message: bytes, call: PeerCall) -> bytes | None:
         request = AlarmRequest.FromString(message)
         change: Callable[[int, int], ActivateAlarm | DeactivateAlarm]
         if request.action == AlarmRequest.GET:
@@ -83,12 +83,19 @@ class MaintenanceService:
             request.alarm == AlarmType.NONE
             or request.action not in AlarmRequest.AlarmAction.values()
         ):
-            return self._alarm_reply([])
+            return self._engine.read(self._no_alarm, request.action, call)
         change = ActivateAlarm if request.action == AlarmRequest.ACTIVATE else DeactivateAlarm
         self._engine.submit(change(request.memberID, request.alarm), call, self._alarm_reply)
         return None
 
+    def _no_alarm(self, action: int) -> bytes:  # noqa: ARG002  # whichever it was, it did nothing
+        if self._state.auth.enabled:
+            self._state.principal().must_be_root()
+        return self._alarm_reply([])
+
     def _alarms(self, alarm: int) -> bytes:
+        if self._state.auth.enabled:
+            self._state.principal().must_be_somebody()
         return self._alarm_reply(self._state.alarms.get(alarm))
 
     def _alarm_reply(self, alarms: list[AlarmMember]) -> bytes:

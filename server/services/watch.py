@@ -17,11 +17,12 @@ from typing import Final
 from etcdpb.rpc_pb2 import WatchCreateRequest, WatchRequest, WatchResponse
 from mvcc.keyrange import KeyRange
 from mvcc.record import varint
-from mvcc.store import Store
 from mvcc.watch import Watcher, WatchHub
 from server import status
+from server.auth.errors import AuthError
 from server.call import Stream
 from server.clock import Clock
+from server.commands.base import State
 from server.engine import Engine
 from server.header import Headers
 
@@ -40,7 +41,7 @@ class WatchService:
     def __init__(
         self,
         engine: Engine,
-        store: Store,
+        state: State,
         hub: WatchHub,
         headers: Headers,
         clock: Clock,
@@ -50,7 +51,9 @@ class WatchService:
     ) -> None:
         """`max_response_bytes`: above it the responses of a watcher that asks are cut."""
         self.engine = engine
-        self.store = store
+        self.store = state.store
+        self.auth = state.auth
+        self.gate = state.gate
         self.hub = hub
         self.headers = headers
         self.clock = clock
@@ -126,6 +129,8 @@ class _WatchStream:
         reason = None
         if request.start_revision < 0:
             reason = status.COMPACTED.message
+        elif self._service.auth.enabled and (denied := self._denial(request)) is not None:
+            reason = denied
         elif keys.is_empty:
             reason = status.WATCH_EMPTY_RANGE
         elif len(self._watchers) >= WATCHERS_PER_STREAM_MAX:
@@ -159,6 +164,15 @@ class _WatchStream:
         self._respond(WatchResponse(watch_id=watch_id, created=True))
         self._hub.add(watcher)
         self._wake.set()
+
+    def _denial(self, request: WatchCreateRequest) -> str | None:
+        """Why the caller may not watch these keys. One that may is not asked again, as in etcd."""
+        try:
+            principal = self._service.gate.principal(self._stream)
+            principal.must_read(request.key or b"\0", request.range_end)
+        except AuthError as error:
+            return status.go_text(status.STATUS_OF[type(error)])
+        return None
 
     def _pick_id(self) -> int:
         """The smallest id never picked on this stream and not in use."""

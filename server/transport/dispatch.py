@@ -16,6 +16,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from server import status
 from server.call import Streaming, Unary
 from server.call_counts import CallCounts
+from server.services.guard import Guard
 from server.status import Status
 from server.transport.timed import timed_stream, timed_unary
 
@@ -46,8 +47,12 @@ Method = UnaryMethod | StreamMethod
 
 
 class MethodTable:
-    def __init__(self, *, is_timed: bool = False) -> None:
-        """`is_timed`: how long calls take is counted too, which costs some 0.7 us a call."""
+    def __init__(self, guard: Guard | None = None, *, is_timed: bool = False) -> None:
+        """`guard` asks, before a method is called, who calls it.
+
+        `is_timed`: how long calls take is counted too, which costs some 0.7 us a call.
+        """
+        self._guard = guard
         self._is_timed = is_timed
         self._methods: dict[str, Method] = {}
         self._services: set[str] = set()
@@ -61,6 +66,8 @@ class MethodTable:
             if handler is None:
                 continue
             path = f"/{descriptor.full_name}/{method.name}"
+            if self._guard is not None:
+                handler = self._guard.guarded(path, handler)
             counts = self._counts[path] = CallCounts(is_timed=self._is_timed)
             if inspect.iscoroutinefunction(handler):
                 if counts.handling is not None:

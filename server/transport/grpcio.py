@@ -42,6 +42,7 @@ _LEFT_STANDING: Final[list[grpc.aio.Server]] = []
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _API_VERSION: Final = "client-api-version"
 _COMMON_NAME: Final = "x509_common_name"
+_PASSED_ON: Final = "grpcgateway-accept"  # By an HTTP gateway, with a certificate of its own.
 
 if TYPE_CHECKING:
     _Handler = grpc.RpcMethodHandler[bytes, bytes]
@@ -250,6 +251,10 @@ class _UnaryCall:
         self._answer: bytes | Exception | None = None
 
     @property
+    def token(self) -> str | None:
+        return _token(self._context)
+
+    @property
     def peer_cn(self) -> str | None:
         return _peer_cn(self._context)
 
@@ -288,6 +293,10 @@ class _Stream:
         self._counts = counts
 
     @property
+    def token(self) -> str | None:
+        return _token(self._context)
+
+    @property
     def peer_cn(self) -> str | None:
         return _peer_cn(self._context)
 
@@ -318,7 +327,18 @@ def _check(message: bytes, limit_bytes: int, context: Any) -> None:
             raise RpcError(status.INVALID_CLIENT_API_VERSION)
 
 
+def _token(context: Any) -> str | None:
+    """The token that the metadata carries, under either of its names."""
+    for name in ("token", "authorization"):
+        for key, value in context.invocation_metadata() or ():
+            if key == name:
+                return value if isinstance(value, str) else value.decode("latin-1")
+    return None
+
+
 def _peer_cn(context: Any) -> str | None:
+    if any(key == _PASSED_ON for key, _ in context.invocation_metadata() or ()):
+        return None
     names: list[bytes] = context.auth_context().get(_COMMON_NAME, [])
     return names[-1].decode(errors="replace") if names else None
 

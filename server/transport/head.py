@@ -91,6 +91,19 @@ class Head:
         if seen & 0b111 != 0b111 or not self.path:
             raise MalformedError("a pseudo-header is missing")
 
+    @property
+    def token(self) -> str | None:
+        """The token that the metadata carries, under either of its names."""
+        value = self.get(b"token")
+        if value is None:
+            value = self.get(b"authorization")
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def is_passed_on(self) -> bool:
+        """Whether an HTTP gateway sends it for somebody else (grpc-gateway's own header)."""
+        return self.get(b"grpcgateway-accept") is not None
+
     def metadata(self) -> list[tuple[bytes, bytes]]:
         """All headers, pseudo-headers left out, in order."""
         return [(field.name, field.value) for field in self.fields if field.name[:1] != b":"]

@@ -67,8 +67,12 @@ class Rpc:
         self.unsent_bytes = 0
 
     @property
+    def token(self) -> str | None:
+        return self.head.token
+
+    @property
     def peer_cn(self) -> str | None:
-        return self.connection.peer_cn
+        return None if self.head.is_passed_on else self.connection.peer_cn
 
     def _hold(self, size: int) -> None:
         """`size` bytes of the body are kept until `_release`.

@@ -78,6 +78,7 @@ def test_what_a_service_asks_of_a_timed_call_is_the_calls_own() -> None:
     """A call may come to know more than a service asked when this was written."""
 
     class Own:
+        token = None
         peer_cn = "alice"
         more = 5
 

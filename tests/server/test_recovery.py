@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -27,8 +28,9 @@ from mvcc.backend.base import Backend, Column
 from mvcc.backend.mark import Mark
 from mvcc.backend.memory import MemoryBackend
 from mvcc.backend.rocks import RocksBackend
-from server.config import ConfigError
+from server.config import Config, ConfigError
 from server.identity import Identity
+from server.logins import gate_maker
 from server.recovery import FORMAT, RecoveryError, recover
 from server.status import CORRUPT
 from tests.support.calls import Answer
@@ -37,6 +39,8 @@ from tests.support.loop import in_loop
 from tests.support.server import IDENTITY, ServerInProcess
 
 ALL = RangeRequest(key=b"\0", range_end=b"\0")
+
+GATE: Final = gate_maker(Config(ephemeral=True), FakeClock(), lambda: 0.0)
 
 
 def _server(backend: Backend | None = None, mark: Mark | None = None) -> ServerInProcess:
@@ -58,7 +62,7 @@ def _delete(backend: Backend, column: Column, key: bytes) -> None:
 
 
 def _recover(backend: Backend, mark: Mark | None = None) -> None:
-    recover(backend, _no_bootstrap, ttl_min=2, revoke_rate=0, mark=mark)
+    recover(backend, _no_bootstrap, ttl_min=2, revoke_rate=0, mark=mark, gate=GATE)
 
 
 def _no_bootstrap() -> Identity:
@@ -166,8 +170,8 @@ async def test_the_ids_are_kept_and_each_start_is_a_term() -> None:
 
 def test_an_old_store_keeps_its_identity_whatever_the_flags_say() -> None:
     backend = MemoryBackend()
-    first = recover(backend, lambda: IDENTITY, ttl_min=2, revoke_rate=0, mark=None)
-    again = recover(backend, _no_bootstrap, ttl_min=2, revoke_rate=0, mark=None)
+    first = recover(backend, lambda: IDENTITY, ttl_min=2, revoke_rate=0, mark=None, gate=GATE)
+    again = recover(backend, _no_bootstrap, ttl_min=2, revoke_rate=0, mark=None, gate=GATE)
     assert first.identity == again.identity == IDENTITY
     assert (first.is_new, again.is_new) == (True, False)
     assert (first.term, again.term) == (2, 3)
@@ -179,8 +183,8 @@ def test_a_refused_bootstrap_leaves_a_new_store_new() -> None:
 
     backend = MemoryBackend()
     with pytest.raises(ConfigError):
-        recover(backend, refuse, ttl_min=2, revoke_rate=0, mark=None)
-    assert recover(backend, lambda: IDENTITY, ttl_min=2, revoke_rate=0, mark=None).is_new
+        recover(backend, refuse, ttl_min=2, revoke_rate=0, mark=None, gate=GATE)
+    assert recover(backend, lambda: IDENTITY, ttl_min=2, revoke_rate=0, mark=None, gate=GATE).is_new
 
 
 @in_loop

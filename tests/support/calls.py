@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from server.auth.caller import ServerToken
 from server.status import Status, status_of
 
 
@@ -17,6 +18,7 @@ class Answer:
     """A unary call. Knows whether it was answered, and with what."""
 
     __slots__ = ("_on_done", "error", "message")
+    token: str | ServerToken | None = None
     peer_cn: str | None = None
 
     def __init__(self, on_done: Callable[[Answer], None] | None = None) -> None:
@@ -58,6 +60,7 @@ class Pipe:
     `now` stamps what arrives.
     """
 
+    token: str | ServerToken | None = None
     peer_cn: str | None = None
 
     def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:

@@ -21,6 +21,7 @@ from mvcc.backend.memory import MemoryBackend
 from server.config import Config
 from server.core import Core, build_core
 from server.identity import Identity
+from server.logins import gate_maker
 from server.recovery import recover
 from server.status import RpcError
 from server.transport.dispatch import StreamMethod, UnaryMethod
@@ -71,6 +72,7 @@ class ServerInProcess:
             ttl_min=self._config.lease_ttl_min,
             revoke_rate=self._config.lease_revoke_rate,
             mark=self._mark,
+            gate=gate_maker(self._config, self.clock, lambda: UNIX_MS / 1000 + self.clock.now()),
         )
         self.flusher = HeldFlusher(self.backend)
         self.core = build_core(
@@ -98,6 +100,7 @@ class ServerInProcess:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._tasks.clear()
+        self.core.passwords.close()
 
     async def restart(self) -> None:
         """A new process on the same rows."""

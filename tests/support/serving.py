@@ -33,6 +33,7 @@ from server.core import Core, build_core
 from server.flusher import Flusher, InlineFlusher, ThreadFlusher
 from server.http.app import HttpApp
 from server.identity import bootstrap_identity
+from server.logins import gate_maker
 from server.metrics.observed import Observed
 from server.recovery import recover
 from server.transport.front import make_front
@@ -113,7 +114,7 @@ class Running:
         if self.fatal:
             raise self.fatal[0]
         await self.core.engine.drained()
-        self.core.flusher.stop()
+        self.core.stop()
 
     async def stop(self) -> None:
         for client in self._clients:
@@ -151,6 +152,7 @@ async def running(
         ttl_min=config.lease_ttl_min,
         revoke_rate=config.lease_revoke_rate,
         mark=None,
+        gate=gate_maker(config, used_clock, lambda: _UNIX_MS / 1000 + used_clock.now()),
     )
     fatal: list[BaseException] = []
     core = build_core(

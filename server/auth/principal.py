@@ -1,0 +1,183 @@
+"""One who asks, and all that can be asked of its rights.
+
+A request is allowed or refused by what holds when it is carried out, not when it came in. For a
+user without the role root that is: the token's revision is the present one, and the union of its
+roles' permissions holds every key that the request reads or writes, in branches not taken too
+(server/etcdserver/apply/auth.go, server/auth/store.go).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from etcdpb.rpc_pb2 import DeleteRangeRequest, PutRequest, RequestOp, TxnRequest
+from lease.errors import LeaseNotFoundError
+from lease.lessor import Lease, LeaseID, Lessor
+from mvcc.keyrange import KeyRange
+from server.auth.errors import (
+    OldAuthRevisionError,
+    PermissionDeniedError,
+    UserEmptyError,
+    UserNotFoundError,
+)
+from server.auth.store import AuthStore, Rights
+from server.auth.verdicts import LeaseVerdicts
+
+_NOBODY: Final = 0  # As a revision: etcd's mark of a request without a user.
+
+
+class Principal:
+    __slots__ = ("_lessor", "_store", "_verdicts", "name", "revision")
+
+    def __init__(
+        self,
+        store: AuthStore,
+        lessor: Lessor,
+        verdicts: LeaseVerdicts,
+        name: str = "",
+        revision: int = _NOBODY,
+    ) -> None:
+        """Without a name it is nobody, who may do nothing that needs a user."""
+        self._store = store
+        self._lessor = lessor
+        self._verdicts = verdicts
+        self.name = name
+        self.revision = revision  # Of the users and roles that it knows of.
+
+    # --- who it is ---
+
+    def must_be_somebody(self) -> None:
+        """Raises UserEmptyError."""
+        if self.revision == _NOBODY:
+            raise UserEmptyError
+
+    def must_be_root(self) -> None:
+        """The revision is not looked at (IsAdminPermitted).
+
+        Raises:
+            UserEmptyError, UserNotFoundError, PermissionDeniedError
+        """
+        if not self.name:
+            raise UserEmptyError
+        rights = self._store.rights(self.name)
+        if rights is None:
+            raise UserNotFoundError
+        if not rights.is_root:
+            raise PermissionDeniedError
+
+    @property
+    def is_root(self) -> bool:
+        rights = self._store.rights(self.name)
+        return rights is not None and rights.is_root
+
+    def has_role(self, role: str) -> bool:
+        user = self._store.users.get(self.name)
+        return user is not None and role in user.roles
+
+    def _rights(self) -> Rights:
+        """What it may do with keys.
+
+        Raises:
+            UserEmptyError, OldAuthRevisionError, PermissionDeniedError
+        """
+        if self.revision == _NOBODY:
+            raise UserEmptyError
+        if self.revision < self._store.revision:
+            raise OldAuthRevisionError
+        rights = self._store.rights(self.name)
+        if rights is None:
+            raise PermissionDeniedError
+        return rights
+
+    # --- keys ---
+
+    def must_read(self, key: bytes, range_end: bytes = b"") -> None:
+        """Raises UserEmptyError, OldAuthRevisionError, PermissionDeniedError."""
+        rights = self._rights()
+        if not rights.is_root and not rights.readable.covers(KeyRange.from_wire(key, range_end)):
+            raise PermissionDeniedError
+
+    def must_write(self, key: bytes, range_end: bytes = b"") -> None:
+        """Raises UserEmptyError, OldAuthRevisionError, PermissionDeniedError."""
+        rights = self._rights()
+        if not rights.is_root and not rights.writable.covers(KeyRange.from_wire(key, range_end)):
+            raise PermissionDeniedError
+
+    def must_put(self, request: PutRequest) -> None:
+        """The key, and all keys of its lease: who may attach one may end them all."""
+        self.must_write(request.key)
+        if request.lease:
+            self.must_end(LeaseID(request.lease))
+        if request.prev_kv:
+            self.must_read(request.key)
+
+    def must_delete(self, request: DeleteRangeRequest) -> None:
+        self.must_write(request.key, request.range_end)
+        if request.prev_kv:
+            self.must_read(request.key, request.range_end)
+
+    def must_do(self, request: TxnRequest) -> None:
+        """Conditions, and the operations of both branches, nested ones too."""
+        for compare in request.compare:
+            self.must_read(compare.key, compare.range_end)
+        self._must_do_each(request.success)
+        self._must_do_each(request.failure)
+
+    def _must_do_each(self, operations: Iterable[RequestOp]) -> None:
+        for operation in operations:
+            if operation.HasField("request_range"):
+                wanted = operation.request_range
+                self.must_read(wanted.key, wanted.range_end)
+            elif operation.HasField("request_put"):
+                self.must_put(operation.request_put)
+            elif operation.HasField("request_delete_range"):
+                self.must_delete(operation.request_delete_range)
+            elif operation.HasField("request_txn"):
+                self.must_do(operation.request_txn)
+
+    # --- leases ---
+
+    def must_end(self, lease_id: LeaseID) -> None:
+        """Whoever revokes or renews a lease, or attaches a key to it, may write all its keys.
+
+        Of a lease that is unknown or has no keys nobody is kept.
+        """
+        try:
+            lease = self._lessor.lookup(lease_id)
+        except LeaseNotFoundError:
+            return
+        if lease.keys is None or self.is_root:
+            return
+        rights = self._rights()
+        if not self._verdicts.may_write_all(
+            self.name, rights.writable, self._store.revision, lease_id, lease.sorted_keys
+        ):
+            raise PermissionDeniedError
+
+    def must_read_keys_of(self, leases: Iterable[Lease]) -> None:
+        """Whoever is told of leases, or of their keys, may read all their keys."""
+        if self.is_root:
+            return
+        for lease in leases:
+            for key in lease.sorted_keys():
+                if not self._rights().readable.holds(key):
+                    raise PermissionDeniedError
+
+
+class ServerPrincipal(Principal):
+    """The server itself: it may do everything."""
+
+    __slots__ = ()
+
+    def must_be_somebody(self) -> None: ...
+
+    def must_be_root(self) -> None: ...
+
+    @property
+    def is_root(self) -> bool:
+        return True
+
+    def must_read(self, key: bytes, range_end: bytes = b"") -> None: ...
+
+    def must_write(self, key: bytes, range_end: bytes = b"") -> None: ...
