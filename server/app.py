@@ -244,6 +244,8 @@ class _Server:
                 term=recovered.term,
             ),
         )
+        if self._config.auth_token == "simple":
+            logger.warning("simple token is not cryptographically signed")
         logger.info(_LISTENING)
         config = self._config
         for url in (*config.listen_client_urls, *config.listen_client_http_urls):

@@ -77,7 +77,6 @@ def make_tokens(setting: str, simple_ttl_s: int) -> tuple[Tokens, bool]:
     if kind == "":
         return NoTokens(), False
     if kind == "simple":
-        logger.warning("simple token is not cryptographically signed")
         return SimpleTokens(simple_ttl_s or SIMPLE_TTL_DEFAULT_S), False
     if kind == "jwt":
         return _jwt_tokens(options), True

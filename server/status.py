@@ -128,7 +128,7 @@ LOCK_SESSION_EXPIRED: Final = Status(Code.UNKNOWN, "mutex: session is expired")
 ELECTION_NOT_LEADER: Final = Status(Code.UNKNOWN, "election: not leader")
 ELECTION_NO_LEADER: Final = Status(Code.UNKNOWN, "election: no leader")
 ELECTION_LEADER_MISSING: Final = Status(Code.UNKNOWN, '"leader" field must be provided')
-BAD_PASSWORD_HASH: Final = Status(
+NO_PASSWORD_USER: Final = Status(
     Code.UNKNOWN, "auth: authentication failed, password was given for no password user"
 )
 VERIFY_ONLY: Final = Status(Code.UNKNOWN, "auth: token signing attempted with verify-only key")
@@ -193,7 +193,7 @@ STATUS_OF: Final[Mapping[type[Exception], Status]] = {
     auth_errors.PermissionDeniedError: PERMISSION_DENIED,
     auth_errors.PermissionNotGivenError: PERMISSION_NOT_GIVEN,
     auth_errors.PermissionNotGrantedError: PERMISSION_NOT_GRANTED,
-    auth_errors.InvalidHashError: BAD_PASSWORD_HASH,
+    auth_errors.NoPasswordError: NO_PASSWORD_USER,
     auth_errors.VerifyOnlyError: VERIFY_ONLY,
     auth_errors.PasswordTooLongError: PASSWORD_TOO_LONG,
 }

@@ -16,7 +16,11 @@ class AuthNotEnabledError(AuthError):
 
 
 class AuthFailedError(AuthError):
-    """No such user, no such password, or a user that has none: which of them is not told."""
+    """No such user, or not its password: which of the two is not told."""
+
+
+class NoPasswordError(AuthError):
+    """A user that comes in by certificate only shows a password; or a hash is not base64."""
 
 
 class InvalidTokenError(AuthError):
@@ -79,17 +83,9 @@ class InvalidManagementError(AuthError):
     """It would shut root out, or grant a range that is none."""
 
 
-class InvalidHashError(AuthError):
-    """A hash of a password that is not base64."""
-
-
 class PasswordTooLongError(AuthError):
     """bcrypt looks at 72 bytes; a longer password would be cut off in silence."""
 
 
 class VerifyOnlyError(AuthError):
     """There is a key to check tokens with, and none to sign them."""
-
-
-class TokenOptionsError(Exception):
-    """What --auth-token says cannot be made a source of tokens. The text says why."""

@@ -4,11 +4,15 @@ HTTP it came by; and the one for --listen-metrics-urls.
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
 from server.config import Config
+from server.http import answers
 from server.http.access import Access
+from server.http.answers import TEXT
 from server.http.gateway import Gateway
 from server.http.health import Health
 from server.http.paths import OLD_PREFIX, PREFIX
@@ -17,6 +21,13 @@ from server.http.websocket import WebSockets
 from server.metrics.sources import Sources
 from server.transport.base import OVERHEAD_BYTES
 from server.transport.dispatch import MethodTable
+from server.transport.http1 import PEER_CN
+
+# etcd's words (server/embed/serve.go).
+_NAME_IGNORED: Final = (
+    b"CommonName of client sending a request against gateway"
+    b" will be ignored and not used as expected\n"
+)
 
 
 class HttpApp:
@@ -26,6 +37,8 @@ class HttpApp:
         self._gateway = Gateway(methods, config.max_request_bytes + OVERHEAD_BYTES)
         self._sockets = WebSockets(self._gateway)
         self._has_gateway = config.enable_grpc_gateway
+        self._takes_names = config.client_cert_auth
+        self._auth = metrics.state.auth
         routes = monitoring_routes(Health(methods, config.request_timeout_s), metrics)
         self._plain = plain_app([*routes, version_route()])
         self.monitoring = MonitoringApp(plain_app(routes))
@@ -51,13 +64,21 @@ class HttpApp:
     def message_bytes_max(self) -> int:
         return self._gateway.json_limit_bytes
 
+    def _is_misunderstood(self, scope: Scope) -> bool:
+        """Whether the client may think that the gateway knows it by its certificate's name."""
+        if not (self._takes_names and self._auth.enabled):
+            return False
+        return scope.get("state", {}).get(PEER_CN) is not None
+
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await self._sockets(scope, receive, send)
-        elif self._has_gateway and scope["path"].startswith(PREFIX):
-            await self._gateway(scope, receive, send)
-        else:
+        if not (self._has_gateway and scope["path"].startswith(PREFIX)):
             await self._plain(scope, receive, send)
+        elif self._is_misunderstood(scope):
+            await answers.answer(send, 400, _NAME_IGNORED, TEXT)
+        elif scope["type"] == "websocket":
+            await self._sockets(scope, receive, send)
+        else:
+            await self._gateway(scope, receive, send)
 
 
 class MonitoringApp:

@@ -40,6 +40,7 @@ def families(sources: Sources) -> Iterator[Family]:
     yield from _cluster()
     yield from _proposals(sources)
     yield from _health(sources)
+    yield from _auth(sources)
 
 
 def _identity(sources: Sources) -> Iterator[Family]:
@@ -88,6 +89,16 @@ def _proposals(sources: Sources) -> Iterator[Family]:
         "Changes whose clients gave up before they were answered.",
         failed,
     )
+
+
+def _auth(sources: Sources) -> Iterator[Family]:
+    state = sources.state
+    yield gauge(
+        "etcd_debugging_auth_revision",
+        "The revision that every change to users and roles moves.",
+        state.auth.durable_revision,
+    )
+    yield gauge("tenure_auth_tokens", "Simple tokens that are remembered.", len(state.gate.tokens))
 
 
 def _health(sources: Sources) -> Iterator[Family]:

@@ -43,7 +43,7 @@ from server.auth.changes import Change
 from server.auth.errors import (
     AuthFailedError,
     AuthNotEnabledError,
-    InvalidHashError,
+    NoPasswordError,
     RoleNotFoundError,
     UserNotFoundError,
 )
@@ -107,19 +107,17 @@ class AuthService:
             if not self._auth.enabled:
                 raise AuthNotEnabledError
             revision = self._auth.revision
-            if not await self._passwords.match(request.password, self._hash_of(request.name)):
+            user = self._auth.users.get(request.name)
+            has_none = user is not None and user.options.no_password
+            stored = None if user is None or has_none else user.password
+            if not await self._passwords.match(request.password, stored):
                 logger.warning(
                     "invalid authentication was requested", extra=fields(user=request.name)
                 )
-                raise AuthFailedError
+                raise NoPasswordError if has_none else AuthFailedError
             token = await self._engine.run(IssueToken(request.name, revision))
         body = AuthenticateResponse(token=token)
         await stream.send(self._header() + body.SerializeToString())
-
-    def _hash_of(self, name: str) -> bytes | None:
-        """The hash of a user's password, if there are both."""
-        user = self._auth.users.get(name)
-        return None if user is None or user.options.no_password else user.password
 
     # --- users ---
 
@@ -248,4 +246,4 @@ def _decoded(hashed_password: str) -> bytes:
     try:
         return base64.b64decode(hashed_password, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidHashError from error
+        raise NoPasswordError from error

@@ -21,7 +21,7 @@ from server.transport.frames import DATA, END_STREAM, ErrorCode, frame
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
 from server.transport.hpack import encode
-from server.transport.http1 import WebServer
+from server.transport.http1 import PEER_CN, WebServer
 from server.transport.rpc import Rpc
 from server.transport.streaming import SEND_AHEAD_BYTES
 
@@ -179,6 +179,7 @@ class WebCall(Rpc):
             "headers": headers,
             "client": None,
             "server": None,
+            "state": {PEER_CN: self.connection.peer_cn},
         }
 
     async def receive(self) -> Message:

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from server.clock import Clock
-from server.tls import ServerTLS
+from server.tls import ServerTLS, peer_cn
 from server.tls_files import ALPN_HTTP1
 from server.transport.base import wait_until
 from server.transport.host import UNTAKEN_S
@@ -30,6 +30,7 @@ from server.urls import URL
 HEAD_BYTES_MAX: Final = 64 << 10  # Of a request line and its headers.
 IDLE_MAX_S: Final = 300  # etcd's ReadHeaderTimeout, and between two requests.
 TICK_S: Final = 1.0
+PEER_CN: Final = "peer_cn"  # In a scope's state: the name in the client's certificate, or None.
 BACKLOG: Final = 1024  # Connections that the kernel holds until they are accepted.
 
 # It speaks of each request that is none, and a log must not be filled by strangers.
@@ -211,6 +212,7 @@ class Http1Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._server.connections[self] = None
+        self.app_state[PEER_CN] = peer_cn(transport)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -12,10 +12,12 @@ import pytest
 
 import lease
 import mvcc
+import server.auth
 from lease.errors import CorruptLeaseError, LeaseError
 from mvcc.backend.errors import BackendError
 from mvcc.errors import CorruptRecordError, MvccError
 from server import status
+from server.auth.errors import AuthError
 from server.status import STATUS_OF, RpcError, Status, status_of
 
 # Copied from etcd, not from the code: api/v3rpc/rpctypes/error.go of 3.6 for the texts and codes.
@@ -47,6 +49,26 @@ DOWNGRADE_VERSION           3   etcdserver: invalid downgrade target version
 DOWNGRADE_IN_PROCESS        9   etcdserver: cluster has a downgrade job in progress
 UNKNOWN_METHOD              2   etcdserver: unknown method
 UNKNOWN_HEALTH_SERVICE      5   unknown service
+ROOT_USER_NOT_EXIST         9   etcdserver: root user does not exist
+ROOT_ROLE_NOT_EXIST         9   etcdserver: root user does not have root role
+USER_EXISTS                 9   etcdserver: user name already exists
+USER_EMPTY                  3   etcdserver: user name is empty
+USER_NOT_FOUND              9   etcdserver: user name not found
+ROLE_EXISTS                 9   etcdserver: role name already exists
+ROLE_NOT_FOUND              9   etcdserver: role name not found
+ROLE_EMPTY                  3   etcdserver: role name is empty
+AUTH_FAILED                 3   etcdserver: authentication failed, invalid user ID or password
+PERMISSION_NOT_GIVEN        3   etcdserver: permission not given
+PERMISSION_DENIED           7   etcdserver: permission denied
+ROLE_NOT_GRANTED            9   etcdserver: role is not granted to the user
+PERMISSION_NOT_GRANTED      9   etcdserver: permission is not granted to the role
+AUTH_NOT_ENABLED            9   etcdserver: authentication is not enabled
+INVALID_AUTH_TOKEN         16   etcdserver: invalid auth token
+INVALID_AUTH_MANAGEMENT     3   etcdserver: invalid auth management
+OLD_AUTH_REVISION           3   etcdserver: revision of auth store is old
+NO_PASSWORD_USER            2   auth: authentication failed, password was given for no password user
+VERIFY_ONLY                 2   auth: token signing attempted with verify-only key
+PASSWORD_TOO_LONG           2   bcrypt: password length exceeds 72 bytes
 SERVER_STOPPED             14   etcdserver: server stopped
 WATCH_CANCELED              1   etcdserver: watch canceled
 TOO_MANY_REQUESTS           2   etcdserver: too many requests
@@ -99,9 +121,16 @@ def test_statuses_of_the_transport_are_grpc_gos(made: Status, code: int, text: s
     assert (made.code, made.message) == (code, text)
 
 
+def test_a_status_in_a_reason_reads_as_go_prints_it() -> None:
+    text = status.go_text(status.OLD_AUTH_REVISION)
+    assert text == (
+        "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old"
+    )
+
+
 def _errors_of_the_core() -> Iterator[type[Exception]]:
-    """Every exception class that `lease` or `mvcc` defines."""
-    for package in (lease, mvcc):
+    """Every exception class that `lease`, `mvcc` or `server.auth` defines."""
+    for package in (lease, mvcc, server.auth):
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             module = importlib.import_module(info.name)
             for _, value in inspect.getmembers(module, inspect.isclass):
@@ -112,13 +141,14 @@ def _errors_of_the_core() -> Iterator[type[Exception]]:
 def test_every_error_of_the_core_has_a_status_or_means_corruption() -> None:
     """A base class is never raised itself; corruption and the disk end the process."""
     errors = set(_errors_of_the_core())
-    assert {LeaseError, MvccError} < errors
+    bases = {LeaseError, MvccError, AuthError}
+    assert bases < errors
     fatal = {
         error
         for error in errors
         if issubclass(error, (CorruptRecordError, CorruptLeaseError, BackendError))
     }
-    assert errors - fatal - {LeaseError, MvccError} <= set(STATUS_OF)
+    assert errors - fatal - bases <= set(STATUS_OF)
     assert not fatal & set(STATUS_OF)
 
 
