@@ -17,7 +17,7 @@ from server.http.gateway import Gateway
 from server.http.health import Health
 from server.http.paths import OLD_PREFIX, PREFIX
 from server.http.routes import monitoring_routes, plain_app, version_route
-from server.http.websocket import WebSockets
+from server.http.websocket import WebSockets, refusing
 from server.metrics.sources import Sources
 from server.transport.base import OVERHEAD_BYTES
 from server.transport.dispatch import MethodTable
@@ -74,7 +74,8 @@ class HttpApp:
         if not (self._has_gateway and scope["path"].startswith(PREFIX)):
             await self._plain(scope, receive, send)
         elif self._is_misunderstood(scope):
-            await answers.answer(send, 400, _NAME_IGNORED, TEXT)
+            say = refusing(send) if scope["type"] == "websocket" else send
+            await answers.answer(say, 400, _NAME_IGNORED, TEXT)
         elif scope["type"] == "websocket":
             await self._sockets(scope, receive, send)
         else:

@@ -13,7 +13,7 @@ from typing import Final
 
 from etcdpb.rpc_pb2 import DowngradeRequest, DowngradeResponse
 from server import status
-from server.call import Call
+from server.call import PeerCall
 from server.commands.base import State
 from server.commands.membership import CancelDowngrade, EnableDowngrade, check_no_downgrade
 from server.engine import Engine
@@ -34,7 +34,7 @@ class Downgrades:
         self._state = state
         self._headers = headers
 
-    def answer(self, message: bytes, call: Call) -> bytes | None:
+    def answer(self, message: bytes, call: PeerCall) -> bytes | None:
         request = DowngradeRequest.FromString(message)
         if request.action == DowngradeRequest.VALIDATE:
             _check_target(request.version)

@@ -102,13 +102,13 @@ class MaintenanceService:
         body = AlarmResponse(alarms=alarms)
         return self._headers.at(self._store.published) + body.SerializeToString()
 
-    def MoveLeader(self, message: bytes, call: Call) -> bytes:  # noqa: ARG002  # answered at once
+    def MoveLeader(self, message: bytes, call: PeerCall) -> bytes:  # noqa: ARG002  # answered at once
         """The only member leads already. The reply is empty, as etcd's."""
         if MoveLeaderRequest.FromString(message).targetID != self._headers.member_id:
             raise RpcError(status.BAD_LEADER_TRANSFEREE)
         return b""
 
-    def Downgrade(self, message: bytes, call: Call) -> bytes | None:
+    def Downgrade(self, message: bytes, call: PeerCall) -> bytes | None:
         return self._downgrades.answer(message, call)
 
     async def Defragment(self, stream: Stream) -> None:
