@@ -23,6 +23,7 @@ from etcdpb import v3election_pb2 as epb
 from etcdpb import v3lock_pb2 as lpb
 from etcdpb.kv_pb2 import Event
 from server.status import Code, Status
+from tests.support.signed import Signed
 
 RECEIVE_TIMEOUT_S: Final = 20.0  # Nothing takes that long: whoever waits for it has found a bug.
 _OPTIONS: Final = [
@@ -234,6 +235,30 @@ class Maintenance(_Service):
     Downgrade: Unary[pb.DowngradeRequest, pb.DowngradeResponse]
 
 
+class Auth(_Service):
+    AuthEnable: Unary[pb.AuthEnableRequest, pb.AuthEnableResponse]
+    AuthDisable: Unary[pb.AuthDisableRequest, pb.AuthDisableResponse]
+    AuthStatus: Unary[pb.AuthStatusRequest, pb.AuthStatusResponse]
+    Authenticate: Unary[pb.AuthenticateRequest, pb.AuthenticateResponse]
+    UserAdd: Unary[pb.AuthUserAddRequest, pb.AuthUserAddResponse]
+    UserGet: Unary[pb.AuthUserGetRequest, pb.AuthUserGetResponse]
+    UserList: Unary[pb.AuthUserListRequest, pb.AuthUserListResponse]
+    UserDelete: Unary[pb.AuthUserDeleteRequest, pb.AuthUserDeleteResponse]
+    UserChangePassword: Unary[pb.AuthUserChangePasswordRequest, pb.AuthUserChangePasswordResponse]
+    UserGrantRole: Unary[pb.AuthUserGrantRoleRequest, pb.AuthUserGrantRoleResponse]
+    UserRevokeRole: Unary[pb.AuthUserRevokeRoleRequest, pb.AuthUserRevokeRoleResponse]
+    RoleAdd: Unary[pb.AuthRoleAddRequest, pb.AuthRoleAddResponse]
+    RoleGet: Unary[pb.AuthRoleGetRequest, pb.AuthRoleGetResponse]
+    RoleList: Unary[pb.AuthRoleListRequest, pb.AuthRoleListResponse]
+    RoleDelete: Unary[pb.AuthRoleDeleteRequest, pb.AuthRoleDeleteResponse]
+    RoleGrantPermission: Unary[
+        pb.AuthRoleGrantPermissionRequest, pb.AuthRoleGrantPermissionResponse
+    ]
+    RoleRevokePermission: Unary[
+        pb.AuthRoleRevokePermissionRequest, pb.AuthRoleRevokePermissionResponse
+    ]
+
+
 class Lock(_Service):
     Lock: Unary[lpb.LockRequest, lpb.LockResponse]
     Unlock: Unary[lpb.UnlockRequest, lpb.UnlockResponse]
@@ -256,21 +281,32 @@ class Client:
     """One connection and the services on it."""
 
     def __init__(
-        self, target: str, *, credentials: grpc.ChannelCredentials | None = None, host: str = ""
+        self,
+        target: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        host: str = "",
+        token: str | None = None,
     ) -> None:
-        """`credentials` for TLS; the server's certificate is then to be for `host`."""
+        """`credentials` for TLS; the server's certificate is then to be for `host`.
+
+        `token` goes with each call.
+        """
         self.channel: Any  # Newer than its stubs.
         if credentials is None:
             self.channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         else:
             options = [*_OPTIONS, ("grpc.ssl_target_name_override", host)]
             self.channel = grpc.aio.secure_channel(target, credentials, options=options)
+        if token is not None:
+            self.channel = Signed(self.channel, token)
         self.kv = KV(self.channel, _SERVICES["KV"])
         self.watch = Watch(self.channel, _SERVICES["Watch"])
         self.lease = Lease(self.channel, _SERVICES["Lease"])
         self.cluster = Cluster(self.channel, _SERVICES["Cluster"])
         self.maintenance = Maintenance(self.channel, _SERVICES["Maintenance"])
         self.health = Health(self.channel, hpb.DESCRIPTOR.services_by_name["Health"])
+        self.auth = Auth(self.channel, _SERVICES["Auth"])
         self.lock = Lock(self.channel, lpb.DESCRIPTOR.services_by_name["Lock"])
         self.election = Election(self.channel, epb.DESCRIPTOR.services_by_name["Election"])
 

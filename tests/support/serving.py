@@ -82,9 +82,9 @@ class Running:
         """How many streams are being served."""
         return self.front.streams
 
-    def connect(self) -> Client:
-        """One more connection; closed with the server."""
-        self._clients.append(Client(self.target))
+    def connect(self, token: str | None = None) -> Client:
+        """One more connection, that shows a token; closed with the server."""
+        self._clients.append(Client(self.target, token=token))
         return self._clients[-1]
 
     async def put_many(self, count: int, value: bytes = b"", key: bytes = b"a") -> None:

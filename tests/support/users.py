@@ -1,0 +1,60 @@
+"""Users, roles and logins, in the words of the tests."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from etcdpb import rpc_pb2 as pb
+from etcdpb.auth_pb2 import Permission
+from tests.support.client import Client
+from tests.support.serving import Running
+
+ROOT: Final = "root"
+CHEAP: Final = 4  # The least cost of a hash; for `served(bcrypt_cost=CHEAP)`.
+READ: Final = Permission.READ
+WRITE: Final = Permission.WRITE
+BOTH: Final = Permission.READWRITE
+
+
+def password_of(name: str) -> str:
+    return f"{name}'s"
+
+
+async def add_user(client: Client, name: str, *roles: str) -> None:
+    await client.auth.UserAdd(pb.AuthUserAddRequest(name=name, password=password_of(name)))
+    for role in roles:
+        await client.auth.UserGrantRole(pb.AuthUserGrantRoleRequest(user=name, role=role))
+
+
+async def add_role(client: Client, name: str, *granted: Permission) -> None:
+    await client.auth.RoleAdd(pb.AuthRoleAddRequest(name=name))
+    for each in granted:
+        await grant(client, name, each)
+
+
+async def grant(client: Client, role: str, permission: Permission) -> None:
+    await client.auth.RoleGrantPermission(
+        pb.AuthRoleGrantPermissionRequest(name=role, perm=permission)
+    )
+
+
+def permit(kind: Permission.Type, key: bytes, range_end: bytes = b"") -> Permission:
+    return Permission(permType=kind, key=key, range_end=range_end)
+
+
+async def enable(client: Client) -> None:
+    """Users count from now on; root is made."""
+    await add_user(client, ROOT, ROOT)
+    await client.auth.AuthEnable(pb.AuthEnableRequest())
+
+
+async def log_in(client: Client, name: str, password: str | None = None) -> str:
+    """The token for that user."""
+    secret = password_of(name) if password is None else password
+    reply = await client.auth.Authenticate(pb.AuthenticateRequest(name=name, password=secret))
+    return reply.token
+
+
+async def as_user(server: Running, name: str) -> Client:
+    """A connection of that user's."""
+    return server.connect(await log_in(server.client, name))
