@@ -17,10 +17,13 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from compat.wires import Identity
+from etcdpb import health_pb2 as health
 from etcdpb import kv_pb2 as kv
 from etcdpb import rpc_pb2 as rpc
+from etcdpb import v3election_pb2 as election
+from etcdpb import v3lock_pb2 as lock
 
-__all__ = ["Client", "Stream", "kv", "refused", "rpc"]
+__all__ = ["Client", "Stream", "election", "health", "kv", "lock", "refused", "rpc"]
 
 CALL_MAX_S: Final = 20.0  # Of a unary call; a stream's tests end long before.
 STREAM_MAX_S: Final = 40.0
@@ -43,6 +46,9 @@ class Client:
         self.Lease = self._stub(services["Lease"].methods)
         self.Cluster = self._stub(services["Cluster"].methods)
         self.Maintenance = self._stub(services["Maintenance"].methods)
+        self.Lock = self._stub(lock.DESCRIPTOR.services_by_name["Lock"].methods)
+        self.Election = self._stub(election.DESCRIPTOR.services_by_name["Election"].methods)
+        self.Health = self._stub(health.DESCRIPTOR.services_by_name["Health"].methods)
 
     def put(self, key: str, value: str | bytes = "", **fields: Any) -> rpc.PutResponse:
         """Put, and nothing else is said of it."""
