@@ -1,7 +1,7 @@
 """What differs from run to run gets a name, so that outputs can be compared to the letter.
 
 Leases are named L1, L2, … in the order their grants were seen, in hexadecimal as in decimal. The
-names work both ways: a command may say L1 and reaches the server with the identifier behind it.
+names work both ways: a command may say L1 or MEMBER and reaches the server with what is behind it.
 """
 
 import re
@@ -33,6 +33,7 @@ class Masks:
         for number, name in ((cluster_id, "CLUSTER"), (member_id, "MEMBER")):
             self._names[str(number)] = name
             self._names[f"{number:x}"] = name
+        self._member = f"{member_id:x}"
         self._leases: list[str] = []  # Hexadecimal, in order of their grants.
 
     def mask(self, output: str) -> str:
@@ -50,8 +51,8 @@ class Masks:
         return _TERM.sub(r"\1TERM", output)
 
     def unmask(self, command: str) -> str:
-        """`command` with every lease's name replaced by its identifier."""
-        return _LEASE_NAME.sub(self._identifier, command)
+        """`command` with every name replaced by the identifier it stands for."""
+        return _LEASE_NAME.sub(self._identifier, command).replace("MEMBER", self._member)
 
     def _learn(self, lease_id: int) -> None:
         hexadecimal = f"{lease_id:016x}"
