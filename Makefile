@@ -33,6 +33,16 @@ $(VENV)/.compat: requirements/compat.txt $(VENV)/.dev
 	$(PIP_INSTALL) --no-binary etcd3 --no-build-isolation -r $<
 	@touch $@
 
+$(VENV)/.aetcd: requirements/aetcd.txt | $(BIN)/python
+	$(PIP_INSTALL) --no-deps --upgrade --target $(VENV)/aetcd -r $<
+	@touch $@
+
+# Who has no node gets the other clients; the tests of this one are skipped and say so.
+compat/node_etcd3/node_modules/.made: compat/node_etcd3/package-lock.json
+	@if command -v npm > /dev/null; then \
+		npm ci --prefix $(<D) --ignore-scripts --no-audit --no-fund --silent && touch $@; \
+	fi
+
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	$(PIP_INSTALL) -r $<
 	@touch $@
@@ -58,7 +68,7 @@ fix: $(VENV)/.dev  ## Format, and repair what can be repaired by rule
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-compat: $(VENV)/.compat  ## Drive the server, and etcd, with real etcd clients
+compat: $(VENV)/.compat $(VENV)/.aetcd compat/node_etcd3/node_modules/.made  ## Drive the server, and etcd, with real etcd clients
 	$(BIN)/python -m compat --page docs/compatibility.md $(ARGS)
 
 bench: $(VENV)/.bench  ## Measure beside real etcd (the load part needs Debian's nghttp2-client)
@@ -86,8 +96,9 @@ lock: $(VENV)/.dev  ## Pin the dependencies anew from the ranges in pyproject.to
 		--output-file requirements/dev.txt pyproject.toml
 	$(LOCK) --upgrade --constraint requirements/dev.txt \
 		--output-file requirements/compat.txt requirements/compat.in
+	$(LOCK) --upgrade --output-file requirements/aetcd.txt requirements/aetcd.in
 	$(LOCK) --upgrade --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt requirements/bench.in
 
 clean:  ## Remove what the other verbs made, but no data directory
-	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf compat/node_etcd3/node_modules $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -30,5 +30,8 @@ SUITES: Final[Mapping[str, Suite]] = {
         Suite("etcdctl", "etcdctl"),
         Suite("python_etcd3", "python-etcd3"),
         Suite("grpc_python", "grpc-python"),
+        Suite("node_etcd3", "node etcd3"),
+        Suite("aetcd", "aetcd"),
+        Suite("etcd3gw", "etcd3gw"),
     )
 }
