@@ -7,6 +7,7 @@ it was made.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -168,7 +169,7 @@ def build_core(
         methods.stats(),
         observed,
         member_id=identity.member_id,
-        quota_bytes=config.quota_bytes or 0,
+        quota_bytes=math.inf if config.quota_bytes is None else config.quota_bytes,
     )
     return Core(
         recovered,

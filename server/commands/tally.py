@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 TTL_BUCKETS: Final = 24  # Up to 1, 2, 4 … 2**23 seconds: etcd's buckets of granted TTLs.
+KEYS_BUCKETS: Final = 19  # None, up to 1, 2, 4 … 2**17 keys of a lease at its end.
 
 
 class Tally:
@@ -18,6 +19,8 @@ class Tally:
         "deletes",
         "expired",
         "granted",
+        "keys_counts",
+        "keys_sum",
         "put_bytes",
         "puts",
         "ranges",
@@ -38,6 +41,8 @@ class Tally:
         self.expired = 0
         self.ttl_counts = [0] * (TTL_BUCKETS + 1)  # The last one is of what is longer still.
         self.ttl_sum_s = 0
+        self.keys_counts = [0] * (KEYS_BUCKETS + 1)  # Of revoked leases, as above.
+        self.keys_sum = 0
 
     @property
     def operations(self) -> int:
@@ -54,5 +59,7 @@ class Tally:
         """A lease ended and took so many keys with it."""
         self.revoked += 1
         self.deletes += keys
+        self.keys_sum += keys
+        self.keys_counts[min((keys - 1).bit_length() + 1, KEYS_BUCKETS) if keys else 0] += 1
         if keys > 1:
             self.txns += 1

@@ -53,8 +53,8 @@ def monitoring_routes(health: Health, metrics: Sources) -> list[Route]:
     return [
         _get("/health", _health(health, metrics.observed)),
         _get("/metrics", _metrics(metrics)),
-        *_check_routes("/livez", health.live),
-        *_check_routes("/readyz", health.ready),
+        *_check_routes("/livez", health.live, metrics.observed),
+        *_check_routes("/readyz", health.ready, metrics.observed),
     ]
 
 
@@ -102,12 +102,14 @@ def _metrics(metrics: Sources) -> Endpoint:
     return endpoint
 
 
-def _check_routes(path: str, checks: Mapping[str, Check]) -> list[Route]:
-    single = [_get(f"{path}/{name}", _checks(path, {name: checks[name]})) for name in checks]
-    return [_get(path, _checks(path, checks)), *single]
+def _check_routes(path: str, checks: Mapping[str, Check], observed: Observed) -> list[Route]:
+    single = [
+        _get(f"{path}/{name}", _checks(path, {name: checks[name]}, observed)) for name in checks
+    ]
+    return [_get(path, _checks(path, checks, observed)), *single]
 
 
-def _checks(path: str, checks: Mapping[str, Check]) -> Endpoint:
+def _checks(path: str, checks: Mapping[str, Check], observed: Observed) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         excluded = set(request.query_params.getlist("exclude"))
         if unknown := excluded - checks.keys():
@@ -117,7 +119,9 @@ def _checks(path: str, checks: Mapping[str, Check]) -> Endpoint:
         for name, check in checks.items():
             if name in excluded:
                 continue
-            if failure := await check():
+            failure = await check()
+            observed.checked(path.removeprefix("/"), name, is_well=not failure)
+            if failure:
                 lines.append(f"[-]{name} failed: {failure}\n")
                 failed = True
             else:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from server.commands.tally import TTL_BUCKETS
+from server.commands.tally import KEYS_BUCKETS, TTL_BUCKETS
 from server.metrics.histogram import doubling, histogram
 from server.metrics.sources import Sources
 from server.metrics.text import Family, counter, gauge
 
 _TTL_BOUNDS_S: Final = doubling(1, TTL_BUCKETS)
+_KEYS_BOUNDS: Final = [0, *doubling(1, KEYS_BUCKETS - 1)]
 
 
 def families(sources: Sources) -> Iterator[Family]:
@@ -46,6 +47,18 @@ def families(sources: Sources) -> Iterator[Family]:
         "tenure_lease_due",
         "Leases found due whose revoke is yet to begin.",
         stats.due,
+    )
+    yield gauge(
+        "tenure_lease_pending",
+        "Leases whose grant or revoke is on its way to the disk.",
+        len(sources.state.unsettled),
+    )
+    yield histogram(
+        "tenure_lease_revoked_keys",
+        "How many keys each lease had when it was revoked.",
+        _KEYS_BOUNDS,
+        tally.keys_counts,
+        tally.keys_sum,
     )
     yield gauge(
         "tenure_lease_wheel_entries",

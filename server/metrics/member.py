@@ -109,6 +109,27 @@ def _health(sources: Sources) -> Iterator[Family]:
     yield counter(
         "etcd_server_health_failures", "Health checks answered badly.", observed.health_failures
     )
+    checks = sources.observed.checks
+    yield Family(
+        "etcd_server_healthcheck",
+        "gauge",
+        "Whether a check went well the last time it was asked for.",
+        [
+            Sample("", label_text({"type": kind, "name": name}), int(counts.is_well))
+            for (kind, name), counts in checks.items()
+        ],
+    )
+    yield Family(
+        "etcd_server_healthchecks_total",
+        "counter",
+        "How often a check was asked for, by how it went.",
+        [
+            Sample("", label_text({"type": kind, "name": name, "status": status}), number)
+            for (kind, name), counts in checks.items()
+            for status, number in (("success", counts.successes), ("error", counts.errors))
+            if number
+        ],
+    )
     yield Family(
         "etcd_debugging_server_alarms",
         "gauge",

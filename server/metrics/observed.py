@@ -6,6 +6,7 @@ The parts are given the methods of these as plain callables, so they stay strang
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from server.flusher import Done, Flusher
@@ -17,6 +18,13 @@ DISK_BOUNDS_S: Final = doubling(0.001, 14)
 LAG_BOUNDS_S: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60)
 
 
+@dataclass(slots=True)
+class CheckCounts:
+    successes: int = 0
+    errors: int = 0
+    is_well: bool = False
+
+
 class Observed:
     def __init__(self) -> None:
         self.fsync_s = Histogram(DISK_BOUNDS_S)
@@ -24,6 +32,17 @@ class Observed:
         self.expiry_lag_s = Histogram(LAG_BOUNDS_S)
         self.health_success = 0  # Answers of /health that were good.
         self.health_failures = 0
+        # By kind of check (livez, readyz) and name: how often it went well, how often badly, and
+        # whether it did the last time.
+        self.checks: dict[tuple[str, str], CheckCounts] = {}
+
+    def checked(self, kind: str, name: str, *, is_well: bool) -> None:
+        counts = self.checks.setdefault((kind, name), CheckCounts())
+        counts.is_well = is_well
+        if is_well:
+            counts.successes += 1
+        else:
+            counts.errors += 1
 
 
 class ObservedFlusher:

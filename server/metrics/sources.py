@@ -20,4 +20,4 @@ class Sources:
     calls: Mapping[str, CallCounts]  # By path.
     observed: Observed
     member_id: int
-    quota_bytes: int  # 0 for none.
+    quota_bytes: float  # Infinity for none.

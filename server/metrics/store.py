@@ -58,7 +58,7 @@ def _contents(sources: Sources) -> Iterator[Family]:
     yield gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Size of its rows.", store.in_use)
     yield gauge(
         "etcd_server_quota_backend_bytes",
-        "The size at which the store refuses writes; 0 for no limit.",
+        "The size at which the store refuses writes.",
         sources.quota_bytes,
     )
 

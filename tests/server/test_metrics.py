@@ -9,6 +9,8 @@ import pytest
 
 from etcdpb import rpc_pb2 as pb
 from etcdpb.v3lock_pb2 import LockRequest
+from lease.lessor import LeaseID
+from server.commands.tally import Tally
 from server.status import Code
 from tests.server.metrics import Page, scrape
 from tests.support.client import Client, refusal, until
@@ -135,6 +137,43 @@ async def test_a_lease_that_expires_is_counted_with_how_late_it_went(server: Run
     assert seen["tenure_lease_expiry_lag_seconds_count"] == 1
     assert seen['tenure_lease_expiry_lag_seconds_bucket{le="0.1"}'] == 1
     assert seen["tenure_lease_expiry_lag_seconds_sum"] <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("keys", "bound"), [(0, "0"), (1, "1"), (2, "2"), (3, "4"), (4, "4"), (5, "8")]
+)
+@served()
+async def test_the_keys_of_a_lease_are_counted_when_it_ends(
+    server: Running, keys: int, bound: str
+) -> None:
+    await server.client.grant(60, 1)
+    for number in range(keys):
+        await server.client.put(b"%d" % number, lease=1)
+    await server.client.revoke(1)
+    seen = page(server).values
+    name = "tenure_lease_revoked_keys"
+    buckets = {series: value for series, value in seen.items() if f"{name}_bucket" in series}
+    assert next(series for series, value in buckets.items() if value) == (
+        f'{name}_bucket{{le="{bound}"}}'
+    )
+    assert seen[f"{name}_sum"] == keys
+
+
+def test_the_last_bucket_of_keys_is_of_all_above() -> None:
+    tally = Tally()
+    for keys in (2**17, 2**17 + 1, 2**40):
+        tally.revoke(keys)
+    assert tally.keys_counts[-2:] == [1, 2]
+
+
+@served()
+async def test_leases_whose_change_is_not_on_disk_yet_are_pending(server: Running) -> None:
+    unsettled = server.core.recovered.state.unsettled
+    unsettled.add(LeaseID(1))
+    assert page(server)["tenure_lease_pending"] == 1
+    unsettled.clear()
+    await server.client.grant(60, 1)
+    assert page(server)["tenure_lease_pending"] == 0
 
 
 # --- calls ---

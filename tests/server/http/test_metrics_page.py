@@ -69,3 +69,22 @@ async def test_checks_of_the_health_are_counted_and_are_no_calls(
     assert seen["etcd_server_health_success"] == 1
     assert seen["etcd_server_health_failures"] == 2
     assert seen.calls("started", "KV", "Range") == 0
+
+
+@web()
+async def test_each_check_is_counted_and_said_how_it_went_last(
+    server: Running, client: httpx.AsyncClient
+) -> None:
+    await client.get("/readyz")
+    await client.get("/livez/serializable_read")
+    member = pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, memberID=1, alarm=pb.CORRUPT)
+    await server.client.maintenance.Alarm(member)
+    await client.get("/readyz?exclude=non_learner")
+    seen = await page_of(client)
+    check, total = "etcd_server_healthcheck", "etcd_server_healthchecks_total"
+    assert seen[f'{check}{{name="data_corruption",type="readyz"}}'] == 0
+    assert seen[f'{total}{{name="data_corruption",status="success",type="readyz"}}'] == 1
+    assert seen[f'{total}{{name="data_corruption",status="error",type="readyz"}}'] == 1
+    assert seen[f'{total}{{name="linearizable_read",status="success",type="readyz"}}'] == 2
+    assert seen[f'{total}{{name="non_learner",status="success",type="readyz"}}'] == 1
+    assert seen[f'{check}{{name="serializable_read",type="livez"}}'] == 1
