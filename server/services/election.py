@@ -55,7 +55,7 @@ class ElectionService:
         try:
             await self._proclaim(place.key, place.create_revision, lease_id, value, stream)
         except RpcError:
-            self._turns.leave(place, stream)
+            self._turns.leave(place)
             raise
 
     async def Proclaim(self, stream: Stream) -> None:

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from server.auth.caller import ServerToken
-from server.call import Stream, Unary
+from server.auth.caller import THE_SERVER, Caller, ServerToken
+from server.call import Unary
 from server.log import fields
 from server.status import Code, RpcError, Status, status_of
 
@@ -27,7 +27,7 @@ ReplyT = TypeVar("ReplyT", bound=Message)
 class Errand:
     """A `server.call.PeerCall` that a coroutine makes for its own caller."""
 
-    def __init__(self, caller: Stream) -> None:
+    def __init__(self, caller: Caller) -> None:
         self._caller = caller
         self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
@@ -58,10 +58,12 @@ class _Unheard(Errand):
     def reply(self, message: bytes) -> None: ...
 
     def fail(self, error: Exception) -> None:
-        logger.warning("a change made for a caller who left failed", extra=fields(error=str(error)))
+        logger.warning(
+            "what a caller left behind could not be taken back", extra=fields(error=str(error))
+        )
 
 
-async def ask(handle: Unary, request: Message, reply: type[ReplyT], caller: Stream) -> ReplyT:
+async def ask(handle: Unary, request: Message, reply: type[ReplyT], caller: Caller) -> ReplyT:
     """The reply to `request`, asked as `caller`.
 
     Raises:
@@ -76,9 +78,12 @@ async def ask(handle: Unary, request: Message, reply: type[ReplyT], caller: Stre
         raise RpcError(Status(Code.UNKNOWN, known.message)) from error
 
 
-def tell(handle: Unary, request: Message, caller: Stream) -> None:
-    """Ask for a change without waiting: it is queued when this returns. A refusal is logged."""
-    errand = _Unheard(caller)
+def tidy(handle: Unary, request: Message) -> None:
+    """Take back what was done for a caller who may be gone, and whose token may have run out.
+
+    It is queued when this returns. A refusal is logged.
+    """
+    errand = _Unheard(THE_SERVER)
     try:
         handle(request.SerializeToString(), errand)
     except Exception as error:

@@ -31,7 +31,7 @@ from etcdpb.rpc_pb2 import (
 from lease.lessor import NO_LEASE
 from mvcc.keyrange import KeyRange
 from server.call import Stream
-from server.services.errands import ask, tell
+from server.services.errands import ask, tidy
 from server.services.kv import KVService
 from server.services.lease import LeaseService
 from server.services.tails import Tails
@@ -77,18 +77,16 @@ class Turns:
         try:
             reply = await asyncio.shield(entering)
         except asyncio.CancelledError:
-            entering.add_done_callback(partial(self._left_early, key, value, caller))
+            entering.add_done_callback(partial(self._left_early, key, value))
             raise
         return _place(key, value, reply)
 
-    def _left_early(
-        self, key: bytes, value: bytes, caller: Stream, entered: asyncio.Task[TxnResponse]
-    ) -> None:
+    def _left_early(self, key: bytes, value: bytes, entered: asyncio.Task[TxnResponse]) -> None:
         if entered.cancelled() or entered.exception() is not None:
             return
         place = _place(key, value, entered.result())
         if place.is_new:
-            self.leave(place, caller)
+            self.leave(place)
 
     async def wait(self, name: bytes, place: Place, caller: Stream) -> None:
         """Return once nobody is ahead of `place`. It is left if the caller leaves, or an error."""
@@ -96,7 +94,7 @@ class Turns:
             while (ahead := await self._ahead(name, place, caller)) is not None:
                 await self._gone(*ahead)
         except BaseException:
-            self.leave(place, caller)
+            self.leave(place)
             raise
 
     async def _ahead(self, name: bytes, place: Place, caller: Stream) -> tuple[bytes, int] | None:
@@ -124,11 +122,11 @@ class Turns:
             return None
         return reply.header
 
-    def leave(self, place: Place, caller: Stream) -> None:
+    def leave(self, place: Place) -> None:
         """Take the key back. It is queued when this returns, before anything asked later."""
         delete = RequestOp(request_delete_range=DeleteRangeRequest(key=place.key))
         request = TxnRequest(compare=[_created(place.key, place.create_revision)], success=[delete])
-        tell(self._kv.Txn, request, caller)
+        tidy(self._kv.Txn, request)
 
     async def change(
         self, key: bytes, create_revision: int, operation: RequestOp, caller: Stream
