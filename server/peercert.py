@@ -7,7 +7,7 @@ required and verified. So nothing here is ever read off a certificate that nobod
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,13 @@ def _covers(pattern: str, host: str) -> bool:
     return bool(label and dot) and rest == pattern[2:]
 
 
-def serial_number(certificate: Certificate) -> int | None:
-    text = certificate.get("serialNumber")
-    return None if text is None else int(text, 16)
+def serial_numbers(chain: Iterable[bytes]) -> list[int]:
+    """Of certificates in DER, in their order.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    return [x509.load_der_x509_certificate(each).serial_number for each in chain]
 
 
 def revoked_serials(data: bytes) -> frozenset[int]:
@@ -80,8 +84,11 @@ class RevocationList:
         self._data: bytes | None = None
         self._serials: Container[int] = ()
 
-    def refuses(self, certificate: Certificate) -> bool:
-        """Whether the certificate is on the list.
+    def first_of(self, chain: Iterable[bytes]) -> int | None:
+        """The serial number of the first certificate that is on the list, if one is.
+
+        `chain` is all that the client has sent, in DER: those who vouch for it may be revoked, too
+        (etcd's checkCRL goes through them all).
 
         Raises:
             OSError, ValueError: the list cannot be read, so nobody knows.
@@ -90,8 +97,7 @@ class RevocationList:
         if data != self._data:
             self._serials = revoked_serials(data)
             self._data = data
-        number = serial_number(certificate)
-        return number is not None and number in self._serials
+        return next((each for each in serial_numbers(chain) if each in self._serials), None)
 
 
 def any_valid_for(certificate: Certificate, hosts: Sequence[str]) -> bool:

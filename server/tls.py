@@ -6,7 +6,8 @@ What is always true:
      change nothing: the last good ones stay in force.
   2. Where a certificate is required of clients, none gets in without one that an authority
      vouches for, that is not revoked, and that is for an allowed host if any are named.
-  3. Handshakes are bounded in time by `HANDSHAKE_TIMEOUT_S`, in number by `HANDSHAKES_MAX`.
+  3. Handshakes are bounded in time by `HANDSHAKE_TIMEOUT_S`, in number by `HANDSHAKES_MAX`; and
+     by `server.transport.room.ACCEPTS_MAX` in each turn of the loop, which one costs some 2 ms.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import asyncio
 import asyncio.sslproto
 import logging
 import ssl
+import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +38,7 @@ HANDSHAKE_TIMEOUT_S: Final = 10.0  # From the connection's begin; a slow one tak
 HANDSHAKES_MAX: Final = 1024  # Under way at once; a full backlog of connections gets through.
 BUFFER_BYTES: Final = 32 << 10  # Of each connection, to read into: two records of TLS.
 SHUTDOWN_TIMEOUT_S: Final = 5.0  # For the client's goodbye, once we have said ours.
+_DER: Final = 2  # By the number that OpenSSL's module has for it.
 AUTO_DIRECTORY: Final = Path("fixtures") / "client"  # In the data directory; etcd's place.
 
 
@@ -57,7 +60,7 @@ class ServerTLS:
         self._revoked: peercert.RevocationList | None = None
         if security.client_crl_file:
             self._revoked = peercert.RevocationList(Path(security.client_crl_file))
-            self._check_revoked({})
+            self._check_revoked(())
         self._clock = clock
         self._handshake_timeout_s = handshake_timeout_s
         self._handshakes_max = handshakes_max
@@ -92,8 +95,12 @@ class ServerTLS:
             "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT_S,
         }
 
-    def admit(self, certificate: peercert.Certificate) -> str | None:
+    def admit(
+        self, certificate: peercert.Certificate, chain: Callable[[], Sequence[bytes]]
+    ) -> str | None:
         """The CN of the client's certificate, if it has to have one.
+
+        `chain` gives what the client has sent, in DER: its own certificate and others.
 
         Raises:
             ssl.SSLError: the certificate is genuine, but not one to let in.
@@ -101,22 +108,21 @@ class ServerTLS:
         if not self.requires_client_cert:
             return None
         try:
-            self._check_revoked(certificate)
+            self._check_revoked(() if self._revoked is None else chain())
         except UnusableError as error:
             raise ssl.SSLError(str(error)) from error
         if self._hosts and not peercert.any_valid_for(certificate, self._hosts):
             raise ssl.SSLError("client certificate authentication failed")  # etcd's words
         return peercert.common_name(certificate)
 
-    def _check_revoked(self, certificate: peercert.Certificate) -> None:
+    def _check_revoked(self, chain: Sequence[bytes]) -> None:
         if self._revoked is None:
             return
         try:
-            is_revoked = self._revoked.refuses(certificate)
+            number = self._revoked.first_of(chain)
         except (OSError, ValueError) as error:
             raise UnusableError(f"list of revoked certificates: {error}") from error
-        if is_revoked:
-            number = peercert.serial_number(certificate)
+        if number is not None:
             raise ssl.SSLError(f"transport: certificate serial {number:x} revoked")
 
     # --- handshakes ---
@@ -192,10 +198,16 @@ class _Handshake(ssl.SSLObject):
             raise
         self.tls.ended(self)
         try:
-            self.peer_cn = self.tls.admit(self.getpeercert() or {})
+            self.peer_cn = self.tls.admit(self.getpeercert() or {}, self._chain)
         except ssl.SSLError as error:
             self.tls.failed(error)
             raise
+
+    def _chain(self) -> list[bytes]:
+        if sys.version_info >= (3, 13):
+            return self.get_unverified_chain()
+        sslobj: Any = self._sslobj  # type: ignore[attr-defined]  # Python 3.13 makes it public
+        return [each.public_bytes(_DER) for each in sslobj.get_unverified_chain() or ()]
 
 
 class _AnewEachTime(ssl.SSLContext):

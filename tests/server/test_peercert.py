@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from server.peercert import (
     RevocationList,
     common_name,
     is_valid_for,
     revoked_serials,
-    serial_number,
 )
 from tests.support.authority import Authority
 
@@ -57,11 +57,6 @@ def test_a_certificate_is_for_the_hosts_it_names(
     assert not is_valid_for({}, host)
 
 
-def test_a_serial_number_is_hexadecimal() -> None:
-    assert serial_number({"serialNumber": "0AFF"}) == 0xAFF
-    assert serial_number({}) is None
-
-
 @pytest.mark.parametrize("encoding", ["PEM", "DER"])
 def test_a_list_holds_the_serial_numbers_of_the_revoked(encoding: str, tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
@@ -71,6 +66,13 @@ def test_a_list_holds_the_serial_numbers_of_the_revoked(encoding: str, tmp_path:
     assert revoked_serials(path.read_bytes()) == expected
 
 
-def test_a_certificate_that_is_none_is_on_no_list(tmp_path: Path) -> None:
-    path = Authority.make(tmp_path).revoke(tmp_path / "crl")
-    assert not RevocationList(path).refuses({})
+def test_the_first_of_a_chain_that_is_on_the_list_is_named(tmp_path: Path) -> None:
+    authority = Authority.make(tmp_path)
+    good, bad, worse = [authority.issue(name) for name in ("good", "bad", "worse")]
+    listed = RevocationList(authority.revoke(tmp_path / "crl", bad, worse))
+    der = [each.certificate.public_bytes(Encoding.DER) for each in (good, bad, worse)]
+    assert listed.first_of(der) == bad.certificate.serial_number
+    assert listed.first_of(der[:1]) is None
+    assert listed.first_of(()) is None
+    with pytest.raises(ValueError, match="parsing"):
+        listed.first_of([b"no certificate"])

@@ -51,6 +51,28 @@ def test_a_certificate_is_refused_from_the_moment_it_is_on_the_list(
     asyncio.run(scenario())
 
 
+def test_a_certificate_is_worth_as_much_as_those_who_vouch_for_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a client sends along is looked up, too (checkCRL in etcd's client/pkg/transport)."""
+
+    async def scenario() -> None:
+        good, bad = (world.authority.subordinate(name) for name in ("good", "bad"))
+        alice, mallory = good.issue("alice"), bad.issue("mallory")
+        world.authority.revoke(world.crl)
+        async with secure("native", client_crl_file=str(world.crl), **world.settings) as server:
+            assert await server.name_of(world.authority, alice) == "alice"
+            assert await server.name_of(world.authority, mallory) == "mallory"
+            world.authority.revoke(world.crl, bad.own)
+            assert await server.name_of(world.authority, alice) == "alice"
+            with pytest.raises(RefusedError):
+                await server.name_of(world.authority, mallory)
+            number = bad.own.certificate.serial_number
+            assert f"transport: certificate serial {number:x} revoked" in _errors(caplog)
+
+    asyncio.run(scenario())
+
+
 def test_nobody_gets_in_while_the_list_cannot_be_read(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

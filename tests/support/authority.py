@@ -36,13 +36,20 @@ class Issued(NamedTuple):
 
 class Authority:
     def __init__(
-        self, directory: Path, name: str, key: ec.EllipticCurvePrivateKey, own: x509.Certificate
+        self,
+        directory: Path,
+        name: str,
+        key: ec.EllipticCurvePrivateKey,
+        own: x509.Certificate,
+        *,
+        is_sent_along: bool = False,
     ) -> None:
         self.name = name
         self.ca_file = directory / f"{name}.crt"
         self._directory = directory
         self._key = key
         self._own = own
+        self._is_sent_along = is_sent_along
         self.ca_file.write_bytes(own.public_bytes(serialization.Encoding.PEM))
 
     @classmethod
@@ -55,6 +62,21 @@ class Authority:
             .sign(key, hashes.SHA256())
         )
         return cls(directory, name, key, own)
+
+    def subordinate(self, name: str) -> Authority:
+        """An authority that this one vouches for; what it issues comes with its own certificate."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        own = (
+            _builder(_name(name), self._own.subject, key, begins=-30, ends=30)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        return Authority(self._directory, name, key, own, is_sent_along=True)
+
+    @property
+    def own(self) -> Issued:
+        """Its own certificate; the key stays with it."""
+        return Issued(self.ca_file, Path(), self._own)
 
     def issue(
         self,
@@ -79,7 +101,10 @@ class Authority:
             encryption = serialization.BestAvailableEncryption(password)
         stem = self._directory / f"{self.name}-{cn}-{certificate.serial_number:x}"
         issued = Issued(stem.with_suffix(".crt"), stem.with_suffix(".key"), certificate)
-        issued.cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        sent = [certificate, self._own] if self._is_sent_along else [certificate]
+        issued.cert_file.write_bytes(
+            b"".join(each.public_bytes(serialization.Encoding.PEM) for each in sent)
+        )
         issued.key_file.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
