@@ -35,6 +35,7 @@ from server.recovery import Recovered, recover
 from server.tls import open_tls
 from server.transport.base import Transport
 from server.transport.front import make_front
+from server.transport.room import raise_files_limit
 from server.version import CLUSTER_VERSION, ETCD_VERSION, TENURE_VERSION
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def run(config: Config) -> int:
     Raises:
         StartError: the server cannot start with these settings, or on this data.
     """
+    raise_files_limit()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:

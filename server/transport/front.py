@@ -18,6 +18,7 @@ from server.transport.base import Transport
 from server.transport.dispatch import MethodTable
 from server.transport.http1 import WebApp, WebServer
 from server.transport.make import make_transport
+from server.transport.room import Room, connections_max
 from server.urls import URL
 
 
@@ -85,14 +86,19 @@ def make_front(
     make_app: Callable[[Config, MethodTable], ClientApp],
     tls: ServerTLS | None = None,
 ) -> Front:
+    """Raises StartError: there is no room for a connection."""
     app = make_app(config, methods)
+    room = Room(connections_max())
+    if tls is not None:
+        room.holds(lambda: tls.handshakes)
     web = WebServer(
         app,
         clock,
         tls,
+        room=room,
         keepalive_interval_s=config.grpc_keepalive_interval_s,
         keepalive_timeout_s=config.grpc_keepalive_timeout_s,
     )
     shared = None if config.listen_client_http_urls else web
-    rpc = make_transport(config, methods, clock, tls, shared)
-    return Front(rpc, web, WebServer(app.monitoring, clock, tls), app)
+    rpc = make_transport(config, methods, clock, room, tls, shared)
+    return Front(rpc, web, WebServer(app.monitoring, clock, tls, room=room), app)

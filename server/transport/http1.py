@@ -24,6 +24,7 @@ from server.tls import ServerTLS, peer_cn
 from server.tls_files import ALPN_HTTP1
 from server.transport.base import wait_until
 from server.transport.host import UNTAKEN_S
+from server.transport.room import Room
 from server.transport.websocket import WebSocketProtocol
 from server.urls import URL
 
@@ -31,7 +32,6 @@ HEAD_BYTES_MAX: Final = 64 << 10  # Of a request line and its headers.
 IDLE_MAX_S: Final = 300  # etcd's ReadHeaderTimeout, and between two requests.
 TICK_S: Final = 1.0
 PEER_CN: Final = "peer_cn"  # In a scope's state: the name in the client's certificate, or None.
-BACKLOG: Final = 1024  # Connections that the kernel holds until they are accepted.
 
 # It speaks of each request that is none, and a log must not be filled by strangers.
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
@@ -82,6 +82,7 @@ class WebServer:
         clock: Clock,
         tls: ServerTLS | None = None,
         *,
+        room: Room,
         keepalive_interval_s: float = 0,
         keepalive_timeout_s: float = 0,
     ) -> None:
@@ -92,6 +93,8 @@ class WebServer:
         self.undecided: dict[Undecided, None] = {}
         self.connections: dict[Http1Protocol, None] = {}
         self.sockets: dict[WebSocketProtocol, None] = {}
+        self._room = room
+        room.holds(self.undecided.__len__, self.connections.__len__, self.sockets.__len__)
         self.config = Config(
             app,
             loop="none",
@@ -131,16 +134,11 @@ class WebServer:
         Raises:
             OSError: it cannot be bound.
         """
-        loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {"backlog": BACKLOG}
+        options: dict[str, Any] = {}
         if url.is_tls:
             assert self.tls is not None, "the settings give a certificate"
-            options |= self.tls.listening(ALPN_HTTP1)
-        if url.is_unix:
-            made = await loop.create_unix_server(self.protocol, url.path, **options)
-        else:
-            made = await loop.create_server(self.protocol, url.host, url.port, **options)
-        self._listeners.append(made)
+            options = self.tls.listening(ALPN_HTTP1)
+        self._listeners.append(await self._room.listen(url, self.protocol, options))
 
     async def start(self) -> None:
         self.tick()

@@ -10,12 +10,14 @@ from server.transport.dispatch import MethodTable
 from server.transport.grpcio import GrpcioServer
 from server.transport.http1 import WebServer
 from server.transport.native import NativeServer
+from server.transport.room import Room
 
 
 def make_transport(
     config: Config,
     methods: MethodTable,
     clock: Clock,
+    room: Room,
     tls: ServerTLS | None = None,
     web: WebServer | None = None,
 ) -> Transport:
@@ -31,6 +33,7 @@ def make_transport(
             max_concurrent_streams=config.max_concurrent_streams,
             keepalive_interval_s=config.grpc_keepalive_interval_s,
             keepalive_timeout_s=config.grpc_keepalive_timeout_s,
+            room=room,
             tls=tls,
             web=web,
         )

@@ -27,13 +27,14 @@ from server.transport.host import UNTAKEN_S, Host
 from server.transport.http1 import WebServer, is_secure
 from server.transport.linger import LINGER_S, LingeringProtocol
 from server.transport.plain import PlainCall
+from server.transport.room import Room
 from server.transport.sniff import SniffingProtocol
 from server.transport.streaming import StreamingCall
 from server.transport.unary import RefusedCall, UnaryCall
 from server.urls import URL
 
-STREAMS_MAX: Final = 2**31 - 1  # etcd's default is 2**32 - 1, which no peer can reach either.
-BACKLOG: Final = 1024  # Connections that the kernel holds until they are accepted.
+# etcd's default is 2**32 - 1, which memory does not allow: a stream with a watch takes 12 KB here.
+STREAMS_MAX: Final = 100_000
 TICK_S: Final = 0.1  # How late a deadline may be noticed.
 TICKS_PER_S: Final = 10
 _GRPC: Final = b"application/grpc"
@@ -55,6 +56,7 @@ class NativeServer:
         max_concurrent_streams: int,
         keepalive_interval_s: float,
         keepalive_timeout_s: float,
+        room: Room,
         tls: ServerTLS | None = None,
         web: WebServer | None = None,
     ) -> None:
@@ -69,6 +71,8 @@ class NativeServer:
         self.tls = tls
         self.connections: dict[NativeProtocol, None] = {}
         self.lingering: dict[LingeringProtocol, None] = {}  # Over, but for the client's side.
+        self._room = room
+        room.holds(self.connections.__len__, self.lingering.__len__)
         self.is_stopping = False
         self._listeners: list[asyncio.Server] = []
         self._ticker: asyncio.Task[None] | None = None
@@ -78,21 +82,16 @@ class NativeServer:
         return len(self.host.streams)
 
     async def listen(self, url: URL) -> None:
-        """Bind an address; a socket file that a dead server left behind is replaced.
+        """Bind an address.
 
         Raises:
             OSError: it cannot be bound.
         """
-        loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {"backlog": BACKLOG}
+        options: dict[str, Any] = {}
         if url.is_tls:
             assert self.tls is not None, "the settings give a certificate"
-            options |= self.tls.listening()
-        if url.is_unix:
-            made = await loop.create_unix_server(self._protocol, url.path, **options)
-        else:
-            made = await loop.create_server(self._protocol, url.host, url.port, **options)
-        self._listeners.append(made)
+            options = self.tls.listening()
+        self._listeners.append(await self._room.listen(url, self._protocol, options))
 
     async def start(self) -> None:
         self._ticker = asyncio.get_running_loop().create_task(self._tick())

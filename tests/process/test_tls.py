@@ -99,6 +99,7 @@ class World:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",  # Behind the handshake the server's first frames are printed.
             check=False,
             timeout=WAIT_MAX_S,
         )

@@ -26,6 +26,7 @@ from server.tls import ServerTLS, open_tls
 from server.transport.base import Transport
 from server.transport.dispatch import MethodTable
 from server.transport.make import make_transport
+from server.transport.room import Room, connections_max
 from server.urls import parse_urls
 from tests.support.authority import Authority, Issued
 from tests.support.client import Client
@@ -161,7 +162,7 @@ async def secure(transport: str, **settings: Any) -> AsyncIterator[Secure]:
         methods = MethodTable()
         for name in ("KV", "Watch"):
             methods.add(pb.DESCRIPTOR.services_by_name[name], WhoAmI())
-        server = make_transport(config, methods, clock, tls)
+        server = make_transport(config, methods, clock, Room(connections_max()), tls)
         await server.listen(urls[0])
         await server.start()
         try:
