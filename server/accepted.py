@@ -46,12 +46,7 @@ _WITHOUT_EFFECT: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
         ("distributed-tracing-instance-id", STRING, ""),
         ("distributed-tracing-sampling-rate", INT, "0"),
     ),
-    _LOGGING: (
-        ("logger", STRING, "zap"),
-        ("enable-log-rotation", BOOL, "false"),
-        ("log-rotation-config-json", STRING, ""),
-        ("disable-log-sampling", BOOL, "false"),
-    ),
+    _LOGGING: (("disable-log-sampling", BOOL, "false"),),
     _RAFT: (
         ("initial-election-tick-advance", BOOL, "true"),
         ("pre-vote", BOOL, "true"),

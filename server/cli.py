@@ -41,7 +41,8 @@ def main(
         arguments = sys.argv[1:]
     try:
         parsed = flags.parse(arguments, os.environ)
-        log.setup(parsed.config.log_level, parsed.config.log_format, parsed.config.log_outputs)
+        config = parsed.config
+        log.setup(config.log_level, config.log_format, config.log_outputs, config.rotation)
     except flags.HelpRequested:
         print(flags.help_text(), end="")
         return OK

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from server.compacting import Compacting
+from server.log_settings import LogSettings
 from server.security import Security
 from server.setting import ConfigError, Effect, Setting, StartError, option, variable_of
 from server.urls import URL, format_urls, parse_urls
@@ -24,8 +25,6 @@ from server.values import BOOL, DURATION, INT, LIST, STRING, UINT, UINT32, URLS,
 
 __all__ = ("Config", "ConfigError", "Effect", "Setting", "StartError", "settings", "variable_of")
 
-LOG_LEVELS: Final = ("debug", "info", "warn", "error", "panic", "fatal")
-LOG_FORMATS: Final = ("json", "console")
 TRANSPORTS: Final = ("native", "grpcio")
 ELECTION_MS_MAX: Final = 50_000  # etcd's maxElectionMs.
 QUOTA_DEFAULT_BYTES: Final = 2 * 1024**3  # What a quota of 0 means; etcd's DefaultQuotaBytes.
@@ -37,7 +36,7 @@ _UNITS: Final = ("_s", "_ms")  # At the end of a field's name; not part of the f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(Security, Compacting):
+class Config(Security, Compacting, LogSettings):
     """What one server was told to do.
 
     Raises:
@@ -194,14 +193,6 @@ class Config(Security, Compacting):
         "extensive adds histograms of how long calls take; anything else means basic.",
     )
 
-    log_level: str = option(
-        "info", STRING, "Logging", f"Least severe level that is logged: {', '.join(LOG_LEVELS)}."
-    )
-    log_format: str = option("json", STRING, "Logging", "json or console.")
-    log_outputs: tuple[str, ...] = option(
-        ("default",), LIST, "Logging", "stderr (the default), stdout or a file's path; a list."
-    )
-
     unsafe_no_fsync: bool = option(
         False, BOOL, "Unsafe", "Do not wait for the disk. A power cut loses acknowledged changes."
     )
@@ -233,7 +224,7 @@ class Config(Security, Compacting):
             raise ConfigError(
                 "--advertise-client-urls is required when --listen-client-urls is set explicitly"
             )
-        self._check_logging()
+        self.check_logging()
         self.check_compacting()
         self._check_offered()
 
@@ -252,14 +243,6 @@ class Config(Security, Compacting):
             raise ConfigError(
                 f"--election-timeout[{election}ms] is too long,"
                 f" and should be set less than {ELECTION_MS_MAX}ms"
-            )
-
-    def _check_logging(self) -> None:
-        if self.log_level not in LOG_LEVELS:
-            raise ConfigError(f'unrecognized level: "{self.log_level}"')
-        if self.log_format not in LOG_FORMATS:
-            raise ConfigError(
-                f"unknown log format: {self.log_format}, supported values json, console"
             )
 
     def _check_offered(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from server.config import ConfigError
+from server.log_rotation import RotatingHandler, Rotation
 
 PANIC: Final = 45  # Between error and fatal, where zap has it. Only ever a threshold here.
 LEVELS: Final[Mapping[str, int]] = {
@@ -105,18 +106,19 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     return extra
 
 
-def setup(level: str, form: str, outputs: Sequence[str]) -> None:
+def setup(level: str, form: str, outputs: Sequence[str], rotation: Rotation | None = None) -> None:
     """Send all logging of the process to `outputs`; what went elsewhere before no longer does.
 
     Args:
         level: one of `LEVELS`.
         form: one of `FORMATTERS`.
         outputs: each `default`, `stderr`, `stdout` or the path of a file to append to.
+        rotation: of the files; none are begun anew without it.
 
     Raises:
         ConfigError: a file cannot be opened.
     """
-    handlers = [_open_handler(output) for output in outputs]
+    handlers = [_open_handler(output, rotation) for output in outputs]
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -127,12 +129,14 @@ def setup(level: str, form: str, outputs: Sequence[str]) -> None:
     root.setLevel(LEVELS[level])
 
 
-def _open_handler(output: str) -> logging.Handler:
+def _open_handler(output: str, rotation: Rotation | None) -> logging.Handler:
     if output in _STDERR:
         return logging.StreamHandler(sys.stderr)
     if output == "stdout":
         return logging.StreamHandler(sys.stdout)
     try:
+        if rotation is not None:
+            return RotatingHandler(output, rotation)
         # A key of a client may be in a line, so not every text is valid UTF-8 when encoded.
         return logging.FileHandler(output, encoding="utf-8", errors="backslashreplace")
     except OSError as error:

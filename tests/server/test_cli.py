@@ -16,6 +16,7 @@ import pytest
 from server import cli
 from server.config import Config
 from server.datadir import DataDirError
+from server.log_rotation import RotatingHandler
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,6 +68,14 @@ def test_the_start_says_what_was_asked_for(capsys: pytest.CaptureFixture[str]) -
     assert running["args"] == ["tenure", "--max-wals=1"]
     assert (without_effect["level"], without_effect["msg"]) == ("warn", "flag has no effect")
     assert (without_effect["flag"], without_effect["value"]) == ("max-wals", "1")
+
+
+def test_a_log_file_is_rotated_if_that_is_asked_for(tmp_path: Path) -> None:
+    for flags, kind in (([], logging.FileHandler), (["--enable-log-rotation"], RotatingHandler)):
+        cli.main([*flags, f"--log-outputs={tmp_path / 'a.log'}"], run=lambda _: 0)
+        (handler,) = logging.getLogger().handlers
+        assert type(handler) is kind
+    handler.close()
 
 
 def test_the_environment_is_read(
