@@ -61,7 +61,8 @@ from server.transport.peer import (
 
 BLOCK_FRAMES_MAX: Final = 16  # CONTINUATION frames that a header block may be spread over.
 BLOCKS_MAX: Final = 64  # Header blocks remembered, of a client that repeats itself,
-BLOCK_KEPT_BYTES_MAX: Final = 2048  # if they are no longer than this.
+BLOCK_KEPT_BYTES_MAX: Final = 2048  # if they are no longer than this,
+BLOCK_KEPT_FIELDS_MAX: Final = 32  # nor more in their fields: an octet may stand for one.
 _DEPENDS_ON_ITSELF: Final = 0x100  # Beside a HEADERS frame's own flags, which are an octet.
 
 
@@ -309,7 +310,7 @@ class Connection(Peer):
             head = error
         if decoder.version != version:
             self._heads.clear()
-        elif len(block) <= BLOCK_KEPT_BYTES_MAX:
+        elif len(block) <= BLOCK_KEPT_BYTES_MAX and len(fields) <= BLOCK_KEPT_FIELDS_MAX:
             if len(self._heads) >= BLOCKS_MAX:
                 self._heads.clear()
             self._heads[block] = head

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 # server/embed/etcd.go) for logs, certificates and connections that are being refused.
 FILES_RESERVED: Final = 256 + 150
 BACKLOG: Final = 1024  # Connections that the kernel holds until they are accepted.
+# TCP asks a silent client so often whether it is there, and nine times before it gives up: etcd's
+# listeners do (client/pkg/transport/keepalive_listener.go). HTTP/1.1 has no PING.
+TCP_KEEPALIVE_S: Final = 30
 ACCEPTS_MAX: Final = 4  # A turn, of each listener.
 
 
@@ -106,7 +110,17 @@ class Room:
         for each in made.sockets:
             with each.dup() as same:
                 same.listen(BACKLOG)
+                if not url.is_unix:
+                    _keep_alive(same)
         return made
+
+
+def _keep_alive(listener: socket.socket) -> None:
+    """Each connection takes it over from its listener."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
+        if hasattr(socket, name):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), TCP_KEEPALIVE_S)
 
 
 class _Refusing(asyncio.Protocol):

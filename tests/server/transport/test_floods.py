@@ -7,7 +7,12 @@ from typing import Final
 
 import pytest
 
-from server.transport.connection import BLOCK_FRAMES_MAX, BLOCK_KEPT_BYTES_MAX, BLOCKS_MAX
+from server.transport.connection import (
+    BLOCK_FRAMES_MAX,
+    BLOCK_KEPT_BYTES_MAX,
+    BLOCK_KEPT_FIELDS_MAX,
+    BLOCKS_MAX,
+)
 from server.transport.frames import (
     ACK,
     CONTINUATION,
@@ -27,6 +32,7 @@ from server.transport.frames import (
 from server.transport.hpack import encode
 from server.transport.peer import BLOCK_BYTES_MAX, CLOSED_MAX, NUISANCES_MAX, STREAMS_A_NUISANCE
 from tests.server.transport.support import (
+    REQUEST,
     Peer,
     block,
     call,
@@ -178,6 +184,16 @@ def test_a_client_that_never_repeats_itself_fills_no_cache() -> None:
     assert 0 < len(peer.connection._heads) <= BLOCKS_MAX
     assert max(map(len, peer.connection._heads)) <= BLOCK_KEPT_BYTES_MAX
     assert kept < 2_000_000
+
+
+def test_a_head_of_very_many_fields_is_not_remembered() -> None:
+    """A block of 256 octets may stand for 1 MiB."""
+    peer = Peer()
+    own = len(REQUEST)
+    for stream_id, more in ((1, BLOCK_KEPT_FIELDS_MAX - own), (3, BLOCK_KEPT_FIELDS_MAX - own + 1)):
+        fields = encode(tuple((b"x", b"") for _ in range(more)))
+        peer.send(frame(HEADERS, END_HEADERS, stream_id, block() + fields))
+        assert len(peer.connection._heads) == 1, "the first of the two"
 
 
 def test_unfinished_requests_hold_no_more_than_their_streams_window_allows() -> None:

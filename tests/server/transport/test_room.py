@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.transport.room import ACCEPTS_MAX, Room
+from server.transport.room import ACCEPTS_MAX, TCP_KEEPALIVE_S, Room
 from server.urls import URL
 from tests.support.client import until
 from tests.support.loop import in_loop
@@ -30,8 +30,9 @@ class Guests:
         self.made += 1
         return Guest(self.inside)
 
-    async def listen(self, path: Path) -> asyncio.Server:
-        return await self._room.listen(URL.parse(f"unix://{path}"), self.make, {})
+    async def listen(self, where: Path | URL) -> asyncio.Server:
+        url = where if isinstance(where, URL) else URL.parse(f"unix://{where}")
+        return await self._room.listen(url, self.make, {})
 
 
 class Guest(asyncio.Protocol):
@@ -77,6 +78,21 @@ def test_a_crowd_waits_in_the_kernel_and_is_let_in_turn_by_turn(path: Path) -> N
         await until(lambda: not guests.inside)
 
     scenario()
+
+
+@in_loop
+async def test_tcp_asks_whether_a_silent_client_is_still_there() -> None:
+    guests = Guests(Room(UNLIMITED))
+    server = await guests.listen(URL.parse("http://127.0.0.1:0"))
+    with socket.create_connection(server.sockets[0].getsockname()):
+        await until(lambda: bool(guests.inside))
+        (inside,) = guests.inside
+        accepted = inside.get_extra_info("socket")
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+            assert accepted.getsockopt(socket.IPPROTO_TCP, option) == TCP_KEEPALIVE_S
+    server.close()
+    await until(lambda: not guests.inside)
 
 
 def test_who_comes_when_it_is_full_is_closed_until_somebody_leaves(
