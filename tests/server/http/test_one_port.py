@@ -135,64 +135,6 @@ async def test_a_version_that_is_not_ours_is_refused(server: Running) -> None:
         assert (await wire.rest()).startswith(b"HTTP/1.1 505 ")
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        # Two lengths, or a length and an encoding: who stands between may believe the other one.
-        b"Content-Length: 3\r\nContent-Length: 4",
-        b"Content-Length: 3, 4",
-        b"Content-Length: 3\r\nTransfer-Encoding: chunked",
-        b"Transfer-Encoding: chunked\r\nContent-Length: 3",
-        b"Transfer-Encoding: xchunked",
-        b"Transfer-Encoding: chunked, identity",
-        b"Transfer-Encoding: identity, chunked",
-        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-        b"Transfer-Encoding : chunked",
-        b"Content-Length: +3",
-        b"Content-Length: -3",
-        b"Content-Length: 0x3",
-        b"Content-Length: 3 3",
-        b"Content-Length: ",
-        b"X: a\0b",
-        b"X\x01: a",
-        b": a",
-    ],
-)
-def test_a_request_that_can_be_read_in_two_ways_is_refused_and_ends_its_connection(
-    head: bytes,
-) -> None:
-    @web()
-    async def scenario(server: Running) -> None:
-        smuggled = b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n"
-        async with wired(server) as wire:
-            await wire.send(
-                b"POST /v3/kv/put HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n\r\n0\r\n\r\n" + smuggled
-            )
-            answer = (await wire.rest()).decode()
-        assert answer.startswith(BAD)
-        assert answer.count("HTTP/1.1 ") == 1
-        assert "etcdserver" not in answer
-        assert "connection: close" in answer.lower()
-
-    scenario()
-
-
-@pytest.mark.parametrize(
-    "chunk", [b"x\r\n", b"-1\r\n", b"0x1\r\n", b"1\r\nab\r\n", b"f" * 30 + b"\r\n"]
-)
-def test_a_chunk_of_no_size_ends_its_connection(chunk: bytes) -> None:
-    @web()
-    async def scenario(server: Running) -> None:
-        async with wired(server) as wire:
-            await wire.send(
-                b"POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk
-            )
-            answer = await wire.rest()
-        assert answer.startswith(BAD.encode())
-
-    scenario()
-
-
 @web()
 async def test_a_head_without_end_is_refused(server: Running) -> None:
     for line in (b"a: " + b"b" * 1000 + b"\r\n", b"b" * 1000):
