@@ -2,8 +2,9 @@
 
 Exit codes, which scripts and process managers act on: 0 for a text that was asked for and for a
 clean end, 1 for settings that cannot be honoured and for a start that failed, 2 for arguments
-that are no flags. A server ended by a signal dies of that signal once all is closed, so a shell
-sees 143 or 130, but ends with 0 as the first process of a container, which signals cannot kill.
+that are no flags; `tenure snapshot` has those of etcdutl. A server ended by a signal dies of that
+signal once all is closed, so a shell sees 143 or 130, but ends with 0 as the first process of a
+container, which signals cannot kill.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ OK: Final = 0
 FAILED: Final = 1
 MISUSED: Final = 2
 _FIRST_PROCESS: Final = 1
+SNAPSHOT: Final = "snapshot"  # The word that asks for a command instead of a server.
 
 
 def main(
@@ -39,6 +41,9 @@ def main(
     """
     if arguments is None:
         arguments = sys.argv[1:]
+    if arguments and arguments[0] == SNAPSHOT:
+        code = _load_snapshot()(arguments[1:], say=print)
+        return _end_by_signal(-code) if code < 0 else code
     try:
         parsed = flags.parse(arguments, os.environ)
         config = parsed.config
@@ -67,6 +72,13 @@ def _load_server() -> Callable[[Config], int]:
     from server.app import run
 
     return run
+
+
+def _load_snapshot() -> Callable[..., int]:
+    # As above.
+    from server.snapshot.cli import main
+
+    return main
 
 
 def _serve(config: Config, run: Callable[[Config], int]) -> int:

@@ -39,6 +39,8 @@ from server.services.maintenance import MaintenanceService
 from server.services.tails import Tails
 from server.services.turns import Turns
 from server.services.watch import WatchService
+from server.snapshot.buckets import MemberFacts
+from server.snapshot.save import Snapshots
 from server.sweeper import Sweeper
 from server.transport.base import OVERHEAD_BYTES
 from server.transport.dispatch import MethodTable
@@ -139,7 +141,17 @@ def build_core(
             client_urls=[url.text for url in config.advertise_client_urls],
         ),
     )
-    methods.add(services["Maintenance"], MaintenanceService(engine, state, backend, headers, quota))
+    member = MemberFacts(
+        identity.member_id,
+        config.name,
+        [url.text for url in config.initial_advertise_peer_urls],
+        [url.text for url in config.advertise_client_urls],
+    )
+    snapshots = Snapshots(engine, state, headers, member, clock)
+    methods.add(
+        services["Maintenance"],
+        MaintenanceService(engine, state, backend, headers, quota, snapshots),
+    )
     methods.add(health_pb2.DESCRIPTOR.services_by_name["Health"], HealthService())
     passwords = Passwords(cost_in_force(config.bcrypt_cost))
     methods.add(

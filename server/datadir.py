@@ -5,8 +5,9 @@
     <data-dir>/tenure/lock    held from before the store is opened until after it is closed
 
 A directory that holds the data of a real etcd is refused: an empty store beside it would answer
-as if the keys were gone. Everything made here is on the disk, names included, before `prepare`
-returns, so a power cut cannot leave a store without the directory that leads to it.
+as if the keys were gone. So is one that a restore of a snapshot has not finished. Everything made
+here is on the disk, names included, before `prepare` returns, so a power cut cannot leave a store
+without the directory that leads to it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ LOCK_REMARK_S: Final = 10.0  # How often a start that waits for the lock says so
 LOCK_REMARK: Final = "db file is flocked by another process, or taking too long"
 
 # Where an etcd keeps its data (server/storage/datadir); one of them is enough to know it.
-_ETCD_MARKS: Final = (Path("member/snap/db"), Path("member/wal"))
+_ETCD_DB: Final = Path("member/snap/db")
+_ETCD_MARKS: Final = (_ETCD_DB, Path("member/wal"))
+UNFINISHED: Final = ".restoring"  # Behind the name of what a restore is making (see `Stage`).
 
 
 class DataDirError(StartError):
@@ -88,6 +91,7 @@ class DataDir:
         self = cls(root)
         try:
             self._refuse_etcd()
+            self._refuse_unfinished()
             self._make()
         except OSError as error:
             raise DataDirError(f"cannot use data directory {root}: {_reason(error)}") from error
@@ -97,10 +101,20 @@ class DataDir:
         for mark in _ETCD_MARKS:
             if (self.root / mark).exists():
                 raise DataDirError(
-                    f"{self.root} is the data directory of an etcd ({mark} is there), and Tenure"
-                    " cannot read it. Nothing in it was changed. Point --data-dir elsewhere; to"
-                    " keep a copy of the keys, start etcd on it and take one with"
-                    " `etcdctl snapshot save`. This version of Tenure cannot import such a copy."
+                    f"{self.root} is the data directory of an etcd ({mark} is there). Nothing in it"
+                    " was changed. To serve its data, stop that etcd, run `tenure snapshot restore"
+                    f" {self.root / _ETCD_DB} --skip-hash-check --data-dir NEW`, and point"
+                    " --data-dir to NEW."
+                )
+
+    def _refuse_unfinished(self) -> None:
+        beside, within = unfinished_beside(self.root), unfinished_within(self.root)
+        for remains in (within, *(() if self.root.exists() else (beside,))):
+            if remains.exists():
+                raise DataDirError(
+                    f"a restore into {self.root} has not finished ({remains} is there). Run"
+                    " `tenure snapshot restore` again; or remove that directory to start without"
+                    " data."
                 )
 
     def _make(self) -> None:
@@ -115,7 +129,7 @@ class DataDir:
         self.home.mkdir(mode=MODE, exist_ok=True)
         os.close(self._open_lock_file())
         for changed in (self.home, self.root, *(each.parent for each in missing)):
-            _sync_directory(changed)
+            sync_directory(changed)
 
     async def lock(self, clock: Clock, waiting: Callable[[float], None]) -> Lock:
         """Wait until no other process uses the directory; then none can until the release.
@@ -164,7 +178,18 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _sync_directory(path: Path) -> None:
+def unfinished_beside(root: Path) -> Path:
+    """What a restore makes before it becomes the data directory `root`, which is not there yet."""
+    return root.with_name(root.name + UNFINISHED)
+
+
+def unfinished_within(root: Path) -> Path:
+    """The same where `root` is there and empty, and may be a mount point: `root`'s content."""
+    home = DataDir(root).home
+    return home.with_name(home.name + UNFINISHED)
+
+
+def sync_directory(path: Path) -> None:
     """Make the names in a directory survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

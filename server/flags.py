@@ -36,6 +36,9 @@ Usage:
   tenure [flags]
     Start a Tenure server.
 
+  tenure snapshot save | status | restore
+    Save, look into and restore snapshots; each says more with --help.
+
   tenure --version
     Show the version of Tenure, and of the etcd it answers as.
 

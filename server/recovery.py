@@ -32,7 +32,7 @@ FORMAT: Final = 1  # Of the rows on disk; a store with a higher number is refuse
 _META_FORMAT: Final = b"format"
 _META_CLUSTER: Final = b"clusterId"
 _META_MEMBER: Final = b"memberId"
-_META_TERM: Final = b"term"
+META_TERM: Final = b"term"
 _FIRST_TERM: Final = 2  # What a fresh etcd of one member answers.
 _SIGNED: Final = 1 << 63
 
@@ -144,7 +144,7 @@ def _recover(
         )
     else:
         identity = bootstrap()
-    term = read_meta(backend, _META_TERM, _FIRST_TERM - 1) + 1
+    term = read_meta(backend, META_TERM, _FIRST_TERM - 1) + 1
     _note_start(store, auth, identity, term)
     for column in (Column.META, Column.ALARM, Column.CLUSTER):
         store.in_use += sum(len(key) + len(value) for key, value in backend.scan(column))
@@ -177,7 +177,7 @@ def _note_start(store: Store, auth: AuthStore, identity: Identity, term: int) ->
     store.put_meta(_META_FORMAT, FORMAT)
     store.put_meta(_META_CLUSTER, _as_signed(identity.cluster_id))
     store.put_meta(_META_MEMBER, _as_signed(identity.member_id))
-    store.put_meta(_META_TERM, term)
+    store.put_meta(META_TERM, term)
     if not auth.revision:
         auth.bump()
     store.take_batch()

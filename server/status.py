@@ -231,6 +231,11 @@ def malformed_method(path: str) -> Status:
     return Status(Code.UNIMPLEMENTED, f'malformed method name: "{path}"')
 
 
+def no_snapshot(reason: str) -> Status:
+    """A snapshot that cannot be made; etcd, which keeps the same limits on keys, has no text."""
+    return Status(Code.FAILED_PRECONDITION, f"snapshot: {reason}")
+
+
 def unreadable_message(reason: str) -> Status:
     """grpc-go's text, up to the reason, for a message that is not the protobuf it should be."""
     return Status(Code.INTERNAL, f"grpc: error unmarshalling request: {reason}")

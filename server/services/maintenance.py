@@ -30,6 +30,7 @@ from server.engine import Engine
 from server.header import Headers
 from server.quota import Quota, db_size
 from server.services.downgrade import Downgrades
+from server.snapshot.save import Snapshots
 from server.status import RpcError
 from server.version import CLUSTER_VERSION, ETCD_VERSION
 
@@ -41,7 +42,13 @@ ResultT = TypeVar("ResultT")
 
 class MaintenanceService:
     def __init__(
-        self, engine: Engine, state: State, backend: Backend, headers: Headers, quota: Quota
+        self,
+        engine: Engine,
+        state: State,
+        backend: Backend,
+        headers: Headers,
+        quota: Quota,
+        snapshots: Snapshots,
     ) -> None:
         self._engine = engine
         self._state = state
@@ -50,6 +57,7 @@ class MaintenanceService:
         self._headers = headers
         self._quota = quota
         self._downgrades = Downgrades(engine, state, headers)
+        self._snapshots = snapshots
 
     def Status(self, message: bytes, call: PeerCall) -> bytes | None:
         return self._engine.read(self._status, StatusRequest.FromString(message), call)
@@ -143,6 +151,11 @@ class MaintenanceService:
         )
         await self._engine.settled()
         await stream.send(self._headers.at(self._store.published) + body.SerializeToString())
+
+    async def Snapshot(self, stream: Stream) -> None:
+        """The whole store as a bbolt file, of one revision, with its SHA-256 behind it."""
+        await stream.receive()
+        await self._snapshots.send(stream)
 
 
 async def _in_turns(work: Generator[None, None, ResultT]) -> ResultT:
