@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Final, Self
 
 from server.clock import Clock
@@ -100,11 +101,13 @@ class DataDir:
     def _refuse_etcd(self) -> None:
         for mark in _ETCD_MARKS:
             if (self.root / mark).exists():
+                imported = self.root.with_name(f"{self.root.name}.tenure")
+                source, target = (quote(str(each)) for each in (self.root / _ETCD_DB, imported))
                 raise DataDirError(
                     f"{self.root} is the data directory of an etcd ({mark} is there). Nothing in it"
-                    " was changed. To serve its data, stop that etcd, run `tenure snapshot restore"
-                    f" {self.root / _ETCD_DB} --skip-hash-check --data-dir NEW`, and point"
-                    " --data-dir to NEW."
+                    " was changed. To serve what it holds, stop that etcd, run `tenure snapshot"
+                    f" restore {source} --skip-hash-check --data-dir {target}` and start with"
+                    f" --data-dir {target}"
                 )
 
     def _refuse_unfinished(self) -> None:

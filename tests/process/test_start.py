@@ -153,5 +153,5 @@ def test_the_data_dir_of_an_etcd_is_refused_by_name_and_left_alone(
     path.write_bytes(b"etcd's")
     error = servers.refused()
     assert f"{servers.data_dir} is the data directory of an etcd" in error
-    assert "etcdctl snapshot save" in error
+    assert "tenure snapshot restore" in error
     assert [each for each in servers.data_dir.rglob("*") if each.is_file()] == [path]

@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,11 +62,42 @@ def test_the_data_of_an_etcd_is_refused_by_name_and_left_alone(tmp_path: Path, m
     (tmp_path / mark).mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
     refusal = _refusal(tmp_path)
-    assert refusal.startswith(
-        f"{tmp_path} is the data directory of an etcd ({mark} is there), and Tenure cannot read it."
+    assert refusal == (
+        f"{tmp_path} is the data directory of an etcd ({mark} is there). Nothing in it was changed."
+        " To serve what it holds, stop that etcd, run `tenure snapshot restore"
+        f" {tmp_path}/member/snap/db --skip-hash-check --data-dir {tmp_path}.tenure` and start with"
+        f" --data-dir {tmp_path}.tenure"
     )
-    assert "etcdctl snapshot save" in refusal
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_command_that_imports_can_be_pasted_whatever_the_path(tmp_path: Path) -> None:
+    root = tmp_path / "it's mine"
+    (root / "member" / "snap" / "db").mkdir(parents=True)
+    command = _refusal(root).split("`")[1]
+    assert shlex.split(command)[3] == str(root / "member" / "snap" / "db")
+
+
+def test_a_directory_that_a_restore_has_not_finished_is_refused(tmp_path: Path) -> None:
+    """A new store there would look as if the snapshot had been empty."""
+    root = tmp_path / "data"
+    beside, within = tmp_path / "data.restoring", root / "tenure.restoring"
+    for remains in (beside, within):
+        remains.mkdir(parents=True)
+        assert _refusal(root) == (
+            f"a restore into {root} has not finished ({remains} is there). Run `tenure snapshot"
+            " restore` again; or remove that directory to start without data."
+        )
+        shutil.rmtree(remains)
+    assert DataDir.prepare(root).is_new
+
+
+def test_remains_beside_a_directory_that_is_there_do_not_matter(tmp_path: Path) -> None:
+    """They are of a restore that was to become it, and something else has."""
+    root = tmp_path / "data"
+    DataDir.prepare(root)
+    (tmp_path / "data.restoring").mkdir()
+    DataDir.prepare(root)
 
 
 def test_a_directory_that_cannot_be_made_is_named_with_the_reason(tmp_path: Path) -> None:
