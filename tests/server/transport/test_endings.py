@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from server.transport.frames import (
 )
 from server.transport.host import UNTAKEN_S
 from server.transport.linger import LINGER_BYTES_MAX, LINGER_S
-from server.transport.native import BEGIN_S
+from server.transport.native import BEGIN_S, TICK_S, TICKS_PER_S
 from tests.server.transport.sockets import (
     ACKNOWLEDGED,
     OPENING,
@@ -285,3 +286,24 @@ async def test_put_after_the_goaway_of_the_stop_is_not_served(server: Running) -
         await client.send(request(1, "KV/Put", PutRequest(key=b"a")))
         await stopping
         assert server.core.recovered.state.store.current == 1
+
+
+@timed()
+async def test_each_connection_is_looked_at_once_a_second_however_many_there_are(
+    server: Running,
+) -> None:
+    """A look forgives what was counted: more of them would forgive a flood."""
+    for count in (1, 25):
+        async with AsyncExitStack() as stack:
+            for _ in range(count):
+                client = await stack.enter_async_context(raw(server))
+                await client.send(frame(PING, 0, 0, bytes(8)))
+                await client.next(PING)
+            looked_at = 0
+            for _ in range(TICKS_PER_S):
+                for each in protocols(server):
+                    each.connection._replies = 1
+                await server.time.advance(TICK_S)
+                looked_at += sum(not each.connection._replies for each in protocols(server))
+            assert looked_at == count
+        await until(lambda: not protocols(server))
