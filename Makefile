@@ -37,7 +37,7 @@ $(VENV)/.aetcd: requirements/aetcd.txt | $(BIN)/python
 	$(PIP_INSTALL) --no-deps --upgrade --target $(VENV)/aetcd -r $<
 	@touch $@
 
-# Who has no node gets the other clients; the tests of this one are skipped and say so.
+# Who has no npm, or no go, gets the other clients; these tests are skipped and say so.
 compat/node_etcd3/node_modules/.made: compat/node_etcd3/package-lock.json
 	@if command -v npm > /dev/null; then \
 		npm ci --prefix $(<D) --ignore-scripts --no-audit --no-fund --silent && touch $@; \
@@ -68,7 +68,11 @@ fix: $(VENV)/.dev  ## Format, and repair what can be repaired by rule
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-compat: $(VENV)/.compat $(VENV)/.aetcd compat/node_etcd3/node_modules/.made  ## Drive the server, and etcd, with real etcd clients
+GO_SCENARIOS := compat/go_clientv3/scenarios.test
+$(GO_SCENARIOS): $(wildcard compat/go_clientv3/*.go) compat/go_clientv3/go.mod
+	@if command -v go > /dev/null; then cd $(<D) && go test -c -o $(@F) .; fi
+
+compat: $(VENV)/.compat $(VENV)/.aetcd compat/node_etcd3/node_modules/.made $(GO_SCENARIOS)  ## Drive the server, and etcd, with real etcd clients
 	$(BIN)/python -m compat --page docs/compatibility.md $(ARGS)
 
 bench: $(VENV)/.bench  ## Measure beside real etcd (the load part needs Debian's nghttp2-client)
@@ -101,4 +105,4 @@ lock: $(VENV)/.dev  ## Pin the dependencies anew from the ranges in pyproject.to
 		--output-file requirements/bench.txt requirements/bench.in
 
 clean:  ## Remove what the other verbs made, but no data directory
-	rm -rf compat/node_etcd3/node_modules $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf compat/node_etcd3/node_modules $(GO_SCENARIOS) $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

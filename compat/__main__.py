@@ -24,7 +24,7 @@ from compat.suites import SUITES, Suite
 from compat.targets import ROOT, TARGETS, Target
 from compat.wires import WIRES
 
-JOBS: Final = 3  # At once, on two cores.
+JOBS: Final = 4  # At once, on two cores.
 _FINE: Final = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 

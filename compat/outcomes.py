@@ -12,6 +12,7 @@ from typing import Final, Self
 
 import pytest
 
+from compat.programs import Scenario
 from compat.suites import SUITES
 
 # A test's worst phase counts.
@@ -95,9 +96,11 @@ def _outcome(item: pytest.Function) -> Outcome:
     title = item.originalname.removeprefix("test_").replace("_", " ")
     file, line_number, _ = item.location
     place = (file, line_number or 0, "")
-    path = parameters.get("path")
+    path, scenario = parameters.get("path"), parameters.get("scenario")
     if isinstance(path, Path):
         title, place = _first_line(path), (file, 0, path.name)
+    elif isinstance(scenario, Scenario):
+        title, place = scenario.title, (file, line_number or 0, scenario.name)
     elif extra := set(parameters) - _DIMENSIONS:
         title += f" ({', '.join(str(parameters[name]) for name in sorted(extra))})"
     line = parameters.get("etcdctl_line")
@@ -113,7 +116,7 @@ def _outcome(item: pytest.Function) -> Outcome:
 
 def _first_line(path: Path) -> str:
     """What a file says that it is about."""
-    return path.read_text().partition("\n")[0].lstrip("#/ ")
+    return path.read_text().partition("\n")[0].removeprefix("# ")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

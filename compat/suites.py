@@ -31,6 +31,7 @@ SUITES: Final[Mapping[str, Suite]] = {
         Suite("python_etcd3", "python-etcd3"),
         Suite("grpc_python", "grpc-python"),
         Suite("node_etcd3", "node etcd3"),
+        Suite("go_clientv3", "Go clientv3"),
         Suite("aetcd", "aetcd"),
         Suite("etcd3gw", "etcd3gw"),
     )

@@ -1,6 +1,5 @@
 """The fixture that runs a scenario of node's etcd3."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,13 +9,14 @@ from typing import Final
 import pytest
 
 from compat.outcomes import VERSIONS
+from compat.programs import launch
 from compat.targets import Server
 
 FOLDER: Final = Path(__file__).parent
 NODE: Final = shutil.which("node")
 PACKAGE: Final = FOLDER / "node_modules" / "etcd3" / "package.json"
 
-Start = Callable[[Path], subprocess.Popen[str]]
+Start = Callable[[str], subprocess.Popen[str]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,7 +28,7 @@ def _missing() -> str:
     if NODE is None:
         return "node is not on PATH"
     if not PACKAGE.exists():
-        return "npm, which `make compat` installs it with, was not on PATH"
+        return "npm, which `make compat` installs etcd3 with, was not on PATH"
     return ""
 
 
@@ -49,23 +49,7 @@ def _versions() -> str:
 
 @pytest.fixture
 def start(server: Server, prefix: str) -> Start:
-    """Starts a scenario against the server."""
+    """Starts a scenario, named by its file, against the server."""
     if NODE is None or _missing():
         pytest.skip(_missing())
-    environment = os.environ | {"COMPAT_URL": server.url, "COMPAT_PREFIX": prefix}
-    if server.identity is not None:
-        files = (str(path) for path in server.identity)
-        environment |= zip(("COMPAT_CA", "COMPAT_CERT", "COMPAT_KEY"), files, strict=True)
-
-    def started(path: Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [NODE, str(path)],
-            cwd=FOLDER,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return started
+    return lambda file: launch([NODE, file], FOLDER, server, prefix)
