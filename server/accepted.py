@@ -74,7 +74,6 @@ _WITHOUT_EFFECT: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
         ("corrupt-check-time", DURATION, "0s"),
         ("compact-hash-check-time", DURATION, "1m"),
         ("downgrade-check-time", DURATION, "5s"),
-        ("warning-apply-duration", DURATION, "100ms"),
         ("warning-unary-request-duration", DURATION, "300ms"),
         ("feature-gates", STRING, ""),
     ),
@@ -118,7 +117,6 @@ _ONCE_EXPERIMENTAL: Final = frozenset(
         "memory-mlock",
         "peer-skip-client-san-verification",
         "snapshot-catchup-entries",
-        "warning-apply-duration",
         "warning-unary-request-duration",
     }
 )

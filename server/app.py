@@ -170,9 +170,7 @@ class _Server:
         if config.ephemeral or config.unsafe_no_fsync:
             flusher = InlineFlusher()
         else:
-            flusher = ThreadFlusher(
-                backend, asyncio.get_running_loop(), on_synced=observed.fsync_s.observe
-            )
+            flusher = ThreadFlusher(backend, asyncio.get_running_loop(), on_synced=observed.synced)
         core = build_core(
             config,
             recovered,

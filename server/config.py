@@ -154,6 +154,13 @@ class Config(Security, Compacting, LogSettings):
     grpc_keepalive_timeout_s: float = option(
         20.0, DURATION, "Timing", "How long a ping may go unanswered before the connection ends."
     )
+    warning_apply_duration_s: float = option(
+        0.1,
+        DURATION,
+        "Timing",
+        "A request that takes longer to apply, or to answer from memory, is named in the log.",
+        aliases=("experimental-warning-apply-duration",),
+    )
     watch_progress_notify_interval_s: float = option(
         PROGRESS_INTERVAL_DEFAULT_S,
         DURATION,

@@ -39,6 +39,7 @@ from server.services.maintenance import MaintenanceService
 from server.services.tails import Tails
 from server.services.turns import Turns
 from server.services.watch import WatchService
+from server.slow import Slow
 from server.snapshot.buckets import MemberFacts
 from server.snapshot.save import Snapshots
 from server.sweeper import Sweeper
@@ -93,7 +94,10 @@ def build_core(
     observed = observed or Observed()
     flusher = ObservedFlusher(flusher, observed.commit_s)
     hub = WatchHub(state.store)
-    engine = Engine(state, backend, hub, flusher, clock, acknowledged=mark, on_fatal=on_fatal)
+    slow = Slow(config.warning_apply_duration_s)
+    engine = Engine(
+        state, backend, hub, flusher, clock, acknowledged=mark, on_fatal=on_fatal, slow=slow
+    )
     headers = Headers(identity.cluster_id, identity.member_id, recovered.term)
     quota = Quota(engine, state, identity.member_id, config.quota_bytes)
     sweeper = Sweeper(
@@ -180,6 +184,7 @@ def build_core(
         hub,
         methods.stats(),
         observed,
+        slow,
         member_id=identity.member_id,
         quota_bytes=math.inf if config.quota_bytes is None else config.quota_bytes,
     )

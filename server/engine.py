@@ -21,6 +21,7 @@ restart recovers from the disk. Nothing is answered after it.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
@@ -34,6 +35,7 @@ from server.clock import Clock
 from server.commands.base import Command, State
 from server.flusher import Flusher
 from server.lease_clock import LeaseClock
+from server.slow import Slow
 from server.status import STATUS_OF, TooManyRequestsError
 
 GROUP_COMMANDS_MAX: Final = 2000  # Share one fsync; about 20 ms of loop time at most.
@@ -82,6 +84,7 @@ class Engine:
         *,
         acknowledged: Acknowledged | None,
         on_fatal: Callable[[BaseException], None],
+        slow: Slow | None = None,
     ) -> None:
         self._state = state
         self._store = state.store
@@ -92,6 +95,7 @@ class Engine:
         self._lease_clock = LeaseClock(clock)
         self._acknowledged = acknowledged
         self._on_fatal = on_fatal
+        self.slow = slow or Slow(math.inf)
         self._queue: deque[_Pending] = deque()
         self._queue_bytes = 0
         self._reads: list[_Read] = []
@@ -229,6 +233,7 @@ class Engine:
         state.now = self._clock.now()
         state.horizon = self._lease_clock.observe(state.now)
         batch = store.begin()
+        clock, began, slow_s = self._clock.now, state.now, self.slow.threshold_s
         while queue and len(group) < GROUP_COMMANDS_MAX and batch.size_bytes < GROUP_BYTES_MAX:
             command = queue[0].command
             if command.reads_disk and len(batch):
@@ -242,6 +247,10 @@ class Engine:
                 group.append((pending, None, refusal))
             else:
                 group.append((pending, command.apply(state), None))
+            ended = clock()
+            if ended - began > slow_s:
+                self._note_slow(ended - began)
+            began = ended
         store.take_batch()
         self._groups += 1
         self._commands += len(group)
@@ -251,6 +260,12 @@ class Engine:
             self._flusher.flush(self._on_flushed)
         else:
             self._settle()
+
+    def _note_slow(self, took_s: float) -> None:
+        """The command applied last took so long."""
+        pending, result, refusal = self._group[-1]
+        call = self.slow.change(pending.command, pending.call, took_s)
+        self._group[-1] = (pending._replace(call=call), result, refusal)
 
     def _on_flushed(self, error: BaseException | None) -> None:
         """Called on the loop when the group in flight is on disk, or is known not to be."""

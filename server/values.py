@@ -125,6 +125,25 @@ def format_duration(seconds: float) -> str:
     return text
 
 
+def go_duration(seconds: float) -> str:
+    """As Go prints one in a log: `1.5s`, `103.25ms`, `2m0.5s`."""
+    magnitude = abs(seconds)
+    sign = "-" if seconds < 0 else ""
+    if magnitude < 1:
+        scale, unit = (10**3, "ms") if magnitude >= 10**-3 else (10**6, "\N{MICRO SIGN}s")
+        return f"{sign}{_decimal(magnitude * scale)}{unit}" if magnitude else "0s"
+    minutes, rest = divmod(magnitude, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    text = f"{hours}h" if hours else ""
+    if hours or minutes:
+        text += f"{minutes}m"
+    return f"{sign}{text}{_decimal(rest)}s"
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
 def _parse_list(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.split(","))) if text else ()
 

@@ -81,6 +81,11 @@ def _proposals(sources: Sources) -> Iterator[Family]:
     failed = sum(counts.failed[code] for counts in counted for code in _GIVEN_UP)
     yield gauge("etcd_server_proposals_committed_total", "The raft index committed.", index)
     yield gauge("etcd_server_proposals_applied_total", "The raft index applied.", index)
+    yield counter(
+        "etcd_server_slow_apply_total",
+        "Requests that took longer than --warning-apply-duration to apply or to answer.",
+        sources.slow.count,
+    )
     yield gauge(
         "etcd_server_proposals_pending", "Changes not answered yet.", sources.engine.pending
     )

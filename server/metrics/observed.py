@@ -5,12 +5,19 @@ The parts are given the methods of these as plain callables, so they stay strang
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Final
 
 from server.flusher import Done, Flusher
+from server.log import fields
 from server.metrics.histogram import Histogram, doubling
+from server.values import go_duration
+
+logger = logging.getLogger(__name__)
+
+SLOW_FSYNC_S: Final = 1.0  # etcd's warnSyncDuration (server/storage/wal/wal.go).
 
 # etcd's buckets for everything that waits for a disk: 1 ms to 8 s.
 DISK_BOUNDS_S: Final = doubling(0.001, 14)
@@ -35,6 +42,13 @@ class Observed:
         # By kind of check (livez, readyz) and name: how often it went well, how often badly, and
         # whether it did the last time.
         self.checks: dict[tuple[str, str], CheckCounts] = {}
+
+    def synced(self, took_s: float) -> None:
+        """An fsync of the store's log; called in the thread that does it."""
+        self.fsync_s.observe(took_s)
+        if took_s > SLOW_FSYNC_S:
+            told = {"took": go_duration(took_s), "expected_duration": go_duration(SLOW_FSYNC_S)}
+            logger.warning("slow fdatasync", extra=fields(**told))
 
     def checked(self, kind: str, name: str, *, is_well: bool) -> None:
         counts = self.checks.setdefault((kind, name), CheckCounts())

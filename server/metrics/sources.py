@@ -10,6 +10,7 @@ from server.call_counts import CallCounts
 from server.commands.base import State
 from server.engine import Engine
 from server.metrics.observed import Observed
+from server.slow import Slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,5 +20,6 @@ class Sources:
     hub: WatchHub
     calls: Mapping[str, CallCounts]  # By path.
     observed: Observed
+    slow: Slow
     member_id: int
     quota_bytes: float  # Infinity for none.

@@ -12,6 +12,7 @@ from etcdpb.rpc_pb2 import (
     RangeResponse,
     RangeStreamResponse,
     TxnRequest,
+    TxnResponse,
 )
 from mvcc.record import parse
 from mvcc.view import range_keys
@@ -54,7 +55,17 @@ class KVService:
     def Range(self, message: bytes, call: PeerCall) -> bytes | None:
         request = RangeRequest.FromString(message)
         validate.check_range(request)
-        return self._engine.read(self._range, request, call)
+        answer = self._timed_range if request.range_end else self._range
+        return self._engine.read(answer, request, call)
+
+    def _timed_range(self, request: RangeRequest) -> bytes:
+        """Of more than one key: that can take its time."""
+        began = self._engine.now()
+        reply = self._range(request)
+        took_s = self._engine.now() - began
+        if took_s > self._engine.slow.threshold_s:
+            self._engine.slow.read("range", request, RangeResponse.FromString(reply), took_s)
+        return reply
 
     def _range(self, request: RangeRequest) -> bytes:
         if self._state.auth.enabled:
@@ -95,7 +106,12 @@ class KVService:
         return None
 
     def _read_only_txn(self, request: TxnRequest) -> bytes:
-        return self._txn_reply(read_only_txn(self._state, request))
+        began = self._engine.now()
+        reply = self._txn_reply(read_only_txn(self._state, request))
+        took_s = self._engine.now() - began
+        if took_s > self._engine.slow.threshold_s:
+            self._engine.slow.read("txn", request, TxnResponse.FromString(reply), took_s)
+        return reply
 
     def _txn_reply(self, result: TxnResult) -> bytes:
         return encode.txn_response(self._headers.at(result.revision), result)
