@@ -66,6 +66,15 @@ class Principal:
         if not rights.is_root:
             raise PermissionDeniedError
 
+    def must_be_current(self) -> None:
+        """What is only read is refused for any other revision than the present one (doSerialize).
+
+        Raises:
+            OldAuthRevisionError
+        """
+        if self.revision not in (_NOBODY, self._store.revision):
+            raise OldAuthRevisionError
+
     @property
     def is_root(self) -> bool:
         rights = self._store.rights(self.name)

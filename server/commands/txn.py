@@ -74,9 +74,10 @@ def read_only_txn(state: State, request: TxnRequest) -> TxnResult:
     Raises:
         FutureRevisionError, CompactedError, AuthError
     """
-    principal = state.principal() if state.auth.enabled else None
-    if principal is not None:
+    if state.auth.enabled:
+        principal = state.principal()
         principal.must_do(request)
+        principal.must_be_current()
     branch = _choose(state, request)
     _check(state, branch, [])
     answers: list[PutResult | DeleteResult | RangeAnswer | TxnResult] = [

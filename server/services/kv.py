@@ -69,7 +69,9 @@ class KVService:
 
     def _range(self, request: RangeRequest) -> bytes:
         if self._state.auth.enabled:
-            self._state.principal().must_read(request.key, request.range_end)
+            principal = self._state.principal()
+            principal.must_read(request.key, request.range_end)
+            principal.must_be_current()
         result = range_keys(self._store, request)
         self._state.tally.ranges += 1
         return encode.range_response(self._headers.at(self._store.published), result)

@@ -231,6 +231,7 @@ class Maintenance(_Service):
     HashKV: Unary[pb.HashKVRequest, pb.HashKVResponse]
     Hash: Unary[pb.HashRequest, pb.HashResponse]
     Defragment: Unary[pb.DefragmentRequest, pb.DefragmentResponse]
+    Snapshot: Download[pb.SnapshotRequest, pb.SnapshotResponse]
     MoveLeader: Unary[pb.MoveLeaderRequest, pb.MoveLeaderResponse]
     Downgrade: Unary[pb.DowngradeRequest, pb.DowngradeResponse]
 
