@@ -32,6 +32,15 @@ DIFFERENCES: Final = {
         "A delete at the very revision of a compaction is kept, and a watch from there sees it.",
         "etcd 3.5.16, server/storage/mvcc/key_index.go: keep",
     ),
+    "permission-replaced": Difference(
+        "Granting a permission on the very range of another takes its place, so that it can be "
+        "made less. etcd adds it beside the old one if a different range begins at the same key.",
+        "not in etcd: RoleGrantPermission in server/auth/store.go looks at the first of a key only",
+    ),
+    "root-role-permission": Difference(
+        "The role root is told with the permission that it always has.",
+        "etcd 3.6.0, server/auth/store.go: RoleGet",
+    ),
     "negative-watch-revision": Difference(
         "A watch from a revision below zero is refused as compacted; before, it started now.",
         "etcd 3.6.6, server/etcdserver/api/v3rpc/watch.go: recvLoop",

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -140,8 +140,13 @@ class Server:
     """One server process. `start` and `stop` may alternate; address and data stay."""
 
     def __init__(
-        self, target: Target, data_dir: Path, certificates: Certificates | None = None
+        self,
+        target: Target,
+        data_dir: Path,
+        certificates: Certificates | None = None,
+        flags: Sequence[str] = (),
     ) -> None:
+        """`flags` are given to the program besides those that say where and with what it serves."""
         self.target = target
         self.scheme = "http" if certificates is None else "https"
         self.port = free_port()
@@ -149,6 +154,7 @@ class Server:
         self.url = f"{self.scheme}://{self.endpoint}"
         self.http_port = self.port if target.has_one_port else free_port()  # For JSON.
         self._certificates = certificates
+        self._more_flags = flags
         self._data_dir = data_dir
         self._process: subprocess.Popen[str] | None = None
         self._log: deque[str] = deque(maxlen=LOG_LINES_MAX)
@@ -214,6 +220,7 @@ class Server:
     def _flags(self) -> list[str]:
         """Where and with what it serves."""
         flags = [
+            *self._more_flags,
             *("--data-dir", str(self._data_dir)),
             *("--listen-client-urls", self.url),
             *("--advertise-client-urls", self.url),

@@ -169,7 +169,10 @@ def delete_role(store: AuthStore, name: str) -> Change:
 
 
 def grant_permission(store: AuthStore, name: str, permission: Permission | None) -> Change:
-    """A permission on the very same range is replaced; they are kept in the order of their keys."""
+    """One on the very same range is replaced. They are kept in the order of their keys.
+
+    etcd looks at the first one of a key only, and may keep two of a range.
+    """
     if permission is None:
         raise PermissionNotGivenError
     keys = KeyRange.from_wire(permission.key, permission.range_end)
