@@ -104,6 +104,7 @@ _WITHOUT_EFFECT: Final[dict[str, tuple[tuple[str, Kind, str], ...]]] = {
 # Flags that lost the prefix when they left the experiment; the old spelling means the same.
 _ONCE_EXPERIMENTAL: Final = frozenset(
     {
+        "backend-bbolt-freelist-type",
         "bootstrap-defrag-threshold-megabytes",
         "compact-hash-check-time",
         "corrupt-check-time",

@@ -12,6 +12,7 @@ for a few handshakes behind each turn of theirs, and not for a thousand.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import resource
 import socket
@@ -32,6 +33,8 @@ BACKLOG: Final = 1024  # Connections that the kernel holds until they are accept
 # listeners do (client/pkg/transport/keepalive_listener.go). HTTP/1.1 has no PING.
 TCP_KEEPALIVE_S: Final = 30
 ACCEPTS_MAX: Final = 4  # A turn, of each listener.
+# Every address of the machine, by either version of IP: Go's listeners take both to mean both.
+_WILDCARDS: Final = ("0.0.0.0", "::")
 
 
 def raise_files_limit() -> None:
@@ -103,6 +106,8 @@ class Room:
         # asyncio takes one number for what it accepts in a turn and for what the kernel holds.
         if url.is_unix:
             made = await loop.create_unix_server(admitted, url.path, backlog=ACCEPTS_MAX, **options)
+        elif (both := _both_versions(url)) is not None:
+            made = await loop.create_server(admitted, sock=both, backlog=ACCEPTS_MAX, **options)
         else:
             made = await loop.create_server(
                 admitted, url.host, url.port, backlog=ACCEPTS_MAX, **options
@@ -113,6 +118,24 @@ class Room:
                 if not url.is_unix:
                     _keep_alive(same)
         return made
+
+
+def _both_versions(url: URL) -> socket.socket | None:
+    """A socket for every address of the machine; None where one address is meant, or no IPv6 is.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    if url.host not in _WILDCARDS or not socket.has_dualstack_ipv6():
+        return None
+    try:
+        return socket.create_server(
+            ("::", url.port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+        )
+    except OSError as error:
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return None  # It is switched off.
+        raise
 
 
 def _keep_alive(listener: socket.socket) -> None:
