@@ -21,7 +21,7 @@ from server.transport.frames import FRAME_BYTES_MAX, HEADER_BYTES, PREFACE
 from server.transport.head import Head
 from server.transport.host import Host
 from server.transport.hpack import TABLE_BYTES_MAX
-from server.transport.peer import CLOSED_MAX
+from server.transport.peer import RESETS_MAX
 from server.transport.plain import PlainCall
 from server.transport.unary import RefusedCall, UnaryCall
 from tests.support.clock import FakeClock
@@ -110,7 +110,7 @@ def check_bounds(service: Service) -> None:
     """Everything that could grow is within its bound."""
     connection = service.connection
     assert len(connection) <= service.streams_max
-    assert len(connection._closed) <= CLOSED_MAX
+    assert len(connection._resets) <= RESETS_MAX
     assert len(connection._heads) <= BLOCKS_MAX
     assert set(connection._blocked) <= set(connection._streams)
     assert set(connection._bodies) <= set(connection._streams)

@@ -194,7 +194,7 @@ class HonestClient:
         """How much may still be sent to it: both sides must have counted alike."""
         manager = self._peer._inbound_flow_control_window_manager
         assert connection.window == manager.current_window_size
-        assert connection._stream_window == self._peer.local_settings.initial_window_size
+        assert connection.stream_window == self._peer.local_settings.initial_window_size
         assert connection.frame_bytes == self._peer.local_settings.max_frame_size
 
 

@@ -19,6 +19,7 @@ _SUCCEEDED: Final = b"\x10\x01"  # TxnResponse.succeeded, field 2.
 _RESPONSES: Final = b"\x1a"  # TxnResponse.responses, field 3.
 _MORE: Final = b"\x18\x01"  # RangeResponse.more, field 3.
 _COUNT: Final = b"\x20"  # RangeResponse.count, field 4.
+_ONE: Final = _COUNT + b"\x01"
 _DELETED: Final = b"\x10"  # DeleteRangeResponse.deleted, field 2.
 _PREV_KVS: Final = b"\x1a"  # DeleteRangeResponse.prev_kvs, field 3.
 # Filled anew for each reply: a third of the time that encoding a 63-bit id in Python takes, and
@@ -33,6 +34,11 @@ def range_response(header: bytes, result: RangeResult) -> bytes:
     if result.total:
         parts.append(_COUNT + varint(result.total))
     return b"".join(parts)
+
+
+def one_key(header: bytes, framed: bytes) -> bytes:
+    """The answer to a Range of one key that is there."""
+    return header + framed + _ONE
 
 
 def put_response(header: bytes, result: PutResult) -> bytes:

@@ -28,6 +28,7 @@ from server.services import encode, validate
 from server.status import RpcError
 from server.sweeper import Sweeper
 
+_KEY_TAG: Final = 0x0A  # RangeRequest.key, field 1, length-delimited.
 FIRST_CHUNK_KEYS: Final = 10  # Of a RangeStream; later ones grow and shrink with their size.
 
 
@@ -53,6 +54,9 @@ class KVService:
         self._max_request_bytes = max_request_bytes
 
     def Range(self, message: bytes, call: PeerCall) -> bytes | None:
+        key = only_key(message)
+        if key:
+            return self._engine.read(self._get, key, call)
         request = RangeRequest.FromString(message)
         validate.check_range(request)
         answer = self._timed_range if request.range_end else self._range
@@ -75,6 +79,14 @@ class KVService:
         result = range_keys(self._store, request)
         self._state.tally.ranges += 1
         return encode.range_response(self._headers.at(self._store.published), result)
+
+    def _get(self, key: bytes) -> bytes:
+        self._state.tally.ranges += 1
+        entry = self._store.index.entries.get(key)
+        header = self._headers.at(self._store.published)
+        if entry is None or entry.frame is None:
+            return header
+        return encode.one_key(header, entry.frame)
 
     def Put(self, message: bytes, call: PeerCall) -> None:
         request = PutRequest.FromString(message)
@@ -177,6 +189,17 @@ class KVService:
         """The right to read may end between two pieces."""
         if self._state.auth.enabled:
             self._state.gate.principal(stream).must_read(request.key, request.range_end)
+
+
+def only_key(message: bytes) -> bytes:
+    """The key of a RangeRequest that says nothing else; b"" of any other.
+
+    That is what nearly every Get of a client is. Taking it apart here costs a quarter of what
+    parsing it and asking for each field does.
+    """
+    if len(message) > 2 and message[0] == _KEY_TAG and message[1] == len(message) - 2 < 0x80:
+        return message[2:]
+    return b""
 
 
 def _chunk(response: bytes) -> bytes:

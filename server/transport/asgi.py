@@ -34,18 +34,6 @@ _HOP_BY_HOP: Final = frozenset((b"connection", b"keep-alive", b"transfer-encodin
 class WebCall(Rpc):
     """One request and its answer."""
 
-    __slots__ = (
-        "_arrived",
-        "_body",
-        "_drained",
-        "_is_answered",
-        "_is_asked",
-        "_is_begun",
-        "_is_lost",
-        "_is_tls",
-        "_server",
-    )
-
     def __init__(
         self,
         connection: Connection,

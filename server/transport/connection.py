@@ -59,6 +59,10 @@ from server.transport.peer import (
     depends_on,
 )
 
+# Answers a request of this head that came whole, as `head.whole`: connection, stream id, head and
+# body; nothing was accepted for it. Returns its stream if it is not over yet.
+Whole = Callable[["Connection", int, Head, bytes], Stream | None]
+
 BLOCK_FRAMES_MAX: Final = 16  # CONTINUATION frames that a header block may be spread over.
 BLOCKS_MAX: Final = 64  # Header blocks remembered, of a client that repeats itself,
 BLOCK_KEPT_BYTES_MAX: Final = 2048  # if they are no longer than this,
@@ -114,6 +118,7 @@ class Connection(Peer):
             if end < len(PREFACE):
                 return 0
             at, self.is_begun = len(PREFACE), True
+        heads = self._heads
         while end - at >= HEADER_BYTES and not self.is_dead:
             high, low, kind, flags, stream_id = unpack_header(data, at)
             size = high << 16 | low
@@ -130,10 +135,17 @@ class Connection(Peer):
             elif kind != SETTINGS and not self._configured:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is no SETTINGS")
             try:
-                if kind == DATA:
-                    self._on_data(stream_id, flags, data, start, at_next)
-                elif kind == HEADERS:
+                if kind == HEADERS:
+                    if flags == END_HEADERS:
+                        head = heads.get(data[start:at_next])
+                        if head is not None and head.whole is not None:
+                            behind = self._on_whole(stream_id, head, data, at_next, end)
+                            if behind:
+                                at = behind
+                                continue
                     self._on_headers(stream_id, flags, data, start, at_next)
+                elif kind == DATA:
+                    self._on_data(stream_id, flags, data, start, at_next)
                 else:
                     self._on_other(kind, flags, stream_id, data[start:at_next])
             except StreamFault as fault:
@@ -159,14 +171,51 @@ class Connection(Peer):
 
     # --- streams ---
 
-    def _on_data(self, stream_id: int, flags: int, data: bytes, start: int, stop: int) -> None:
-        size = stop - start
-        # The connection's window is given back whatever becomes of the stream: one that nobody
-        # reads must not hold up the others. Its own window stops it.
+    def _on_whole(self, stream_id: int, head: Head, data: bytes, at: int, end: int) -> int:
+        """Answer a request whose body comes right behind its head, in one frame.
+
+        Returns where the next frame begins; 0 if it is no such request or nothing usual, with
+        nothing changed. Nearly all requests are such, and most need no place among the streams.
+        """
+        start = at + HEADER_BYTES
+        if start > end or head.whole is None:
+            return 0
+        high, low, kind, flags, body_id = unpack_header(data, at)
+        size: int = high << 16 | low
+        if (
+            kind != DATA
+            or flags != END_STREAM
+            or body_id != stream_id
+            or start + size > end
+            or size > FRAME_BYTES_MAX
+            or stream_id & 1 == 0
+            or stream_id <= self._seen_id
+            or self.is_draining
+            or len(self._streams) >= self._streams_max
+            or self._out_bytes + self.backlog_bytes > BACKLOG_BYTES_MAX
+        ):
+            return 0
+        self._see(stream_id)
+        self._last_id = stream_id
+        self._read(size)
+        stream: Stream | None = head.whole(self, stream_id, head, data[start : start + size])
+        if stream is not None:
+            self._streams[stream_id] = stream
+        return start + size
+
+    def _read(self, size: int) -> None:
+        """Give back the connection's window, whatever becomes of the stream.
+
+        One that nobody reads must not hold up the others. Its own window stops it.
+        """
         self._unread += size
         if self._unread >= CONNECTION_WINDOW_BYTES // 2:
             self.send(window_update(0, self._unread))
             self._unread = 0
+
+    def _on_data(self, stream_id: int, flags: int, data: bytes, start: int, stop: int) -> None:
+        size = stop - start
+        self._read(size)
         if flags & PADDED:
             start, stop = _without_padding(data, start, stop)
         stream = self._streams.get(stream_id)
@@ -191,7 +240,7 @@ class Connection(Peer):
 
     def _is_ignored(self, stream_id: int) -> bool:
         """Was it reset, or refused by GOAWAY, so that the client may not know yet?"""
-        return stream_id > self._last_id or self._closed.get(stream_id, True)
+        return stream_id > self._last_id or stream_id in self._resets
 
     def _count_body(self, stream_id: int, size: int, *, is_last: bool) -> None:
         """RFC 9113 section 8.1.1: a body is as long as its content-length says."""
@@ -241,7 +290,7 @@ class Connection(Peer):
         head = self._heads.get(block)
         if head is None:
             head = self._decode(block)
-        self._seen_id = stream_id
+        self._see(stream_id)
         if self.is_draining:
             self._nuisance()
             return  # GOAWAY has told the client that this one was never begun.
@@ -258,7 +307,7 @@ class Connection(Peer):
                 raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
             self._bodies[stream_id] = head.content_length
         stream = self._accept(self, stream_id, head)
-        stream.window = self._stream_window
+        stream.window = self.stream_window
         self._streams[stream_id] = stream
         if flags & END_STREAM:
             stream.is_remote_closed = True
@@ -266,6 +315,12 @@ class Connection(Peer):
             stream.received(b"", 0, is_last=True)
         else:
             stream.opened()
+
+    def _see(self, stream_id: int) -> None:
+        """The client has opened a stream, and thereby closed all below that it never opened."""
+        if stream_id - self._seen_id > 2:
+            self._gaps.append(range(self._seen_id + 1, stream_id))
+        self._seen_id = stream_id
 
     def _on_trailers(self, stream_id: int, flags: int, block: bytes) -> None:
         """What they say is of no interest here; that they end the request is."""
@@ -276,15 +331,14 @@ class Connection(Peer):
             self._heads.clear()
         stream = self._streams.get(stream_id)
         if stream is None:
-            if self._is_ignored(stream_id) and stream_id in self._closed:
+            if stream_id in self._resets:
                 if not flags & END_STREAM:  # Wrong whenever it was sent.
                     raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
                 self._nuisance()
                 return
-            code = (
-                ErrorCode.STREAM_CLOSED if stream_id in self._closed else ErrorCode.PROTOCOL_ERROR
-            )
-            raise ConnectionFault(code, "HEADERS on a stream that is over")
+            if any(stream_id in gap for gap in self._gaps):
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream id that went back")
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a stream that is over")
         if stream.is_remote_closed:
             raise StreamFault(stream_id, ErrorCode.STREAM_CLOSED)
         if not flags & END_STREAM or flags & _DEPENDS_ON_ITSELF:

@@ -5,7 +5,8 @@ RFC 9113 section 8: what is malformed is a stream error of type PROTOCOL_ERROR.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from server.transport.hpack import Field
 
@@ -27,6 +28,8 @@ _TIMEOUT_DIGITS_MAX: Final = 8
 class MalformedError(Exception):
     """A request that is none. The stream is reset with PROTOCOL_ERROR."""
 
+    whole: Final = None
+
 
 class Head:
     """What the headers of a request say. Shared by all requests whose header block is the same."""
@@ -42,6 +45,7 @@ class Head:
         "route",
         "scheme",
         "timeout_s",
+        "whole",
     )
 
     def __init__(self, fields: list[Field]) -> None:
@@ -52,6 +56,7 @@ class Head:
         self.content_length = -1  # Not told.
         self.timeout_s: float | None = None
         self.route: object = None  # Whatever the owner found for it; see `Connection`.
+        self.whole: Callable[..., Any] | None = None  # So is this, a `connection.Whole`.
         seen = 0
         is_regular = False
         for name, value, is_valid in fields:

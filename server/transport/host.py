@@ -31,6 +31,7 @@ class Host:
     def __init__(self, clock: Clock, limit_bytes: int) -> None:
         self.clock = clock
         self.limit_bytes = limit_bytes  # Of a message.
+        self.is_stopping = False  # No new calls.
         self.active = 0  # Calls under way that a service has.
         self.streams: dict[StreamingCall, None] = {}
         self._waiting: dict[Waiting, None] = {}

@@ -31,7 +31,7 @@ from server.transport.plain import PlainCall
 from server.transport.room import Room
 from server.transport.sniff import SniffingProtocol
 from server.transport.streaming import StreamingCall
-from server.transport.unary import RefusedCall, UnaryCall
+from server.transport.unary import RefusedCall, UnaryCall, answers_whole
 from server.urls import URL
 
 # etcd's default is 2**32 - 1, which memory does not allow: a stream with a watch takes 12 KB here.
@@ -74,7 +74,6 @@ class NativeServer:
         self.lingering: dict[LingeringProtocol, None] = {}  # Over, but for the client's side.
         self._room = room
         room.holds(self.connections.__len__, self.lingering.__len__)
-        self.is_stopping = False
         self._listeners: list[asyncio.Server] = []
         self._ticker: asyncio.Task[None] | None = None
 
@@ -122,7 +121,7 @@ class NativeServer:
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new calls, end the streams as etcd does, let the rest finish within `grace_s`."""
-        self.is_stopping = True
+        self.host.is_stopping = True
         for listener in self._listeners:
             listener.close()
         for call in list(self.host.streams):
@@ -241,7 +240,7 @@ class NativeProtocol(asyncio.Protocol):
         method = head.route
         if method is None:
             method = head.route = self._route(head)
-        if self._server.is_stopping and method is not _NOT_GRPC:
+        if host.is_stopping and method is not _NOT_GRPC:
             return RefusedCall(connection, stream_id, head, host, status.SERVER_STOPPED)
         if isinstance(method, UnaryMethod):
             return UnaryCall(connection, stream_id, head, host, method)
@@ -268,7 +267,11 @@ class NativeProtocol(asyncio.Protocol):
                 return status.INVALID_CLIENT_API_VERSION
         path = head.path.decode("latin-1")
         method = self._server.methods.get(path)
-        return self._server.methods.unknown(path) if method is None else method
+        if method is None:
+            return self._server.methods.unknown(path)
+        if isinstance(method, UnaryMethod) and head.content_length < 0:
+            head.whole = answers_whole(self._server.host, method)
+        return method
 
     # --- time ---
 

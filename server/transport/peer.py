@@ -6,7 +6,7 @@ frames to be sent. `Connection` adds the reading of frames, requests and bodies.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -49,7 +49,8 @@ NUISANCES_MAX: Final = 10_000  # Between two refills. A client that pings every 
 # Above that many, PING and WINDOW_UPDATE need a reason: clients send them for what they are sent.
 # grpc's own stack makes one or two of an answer, whose least is some 30 bytes.
 SENT_BYTES_A_NUISANCE: Final = 8
-CLOSED_MAX: Final = 256  # Ids of streams closed lately: frames for them may be on their way.
+RESETS_MAX: Final = 256  # Ids of streams reset lately: frames for them may be on their way.
+GAPS_MAX: Final = 16  # Stretches of ids that were passed over, of a client that does so.
 BACKLOG_BYTES_MAX: Final = 256 << 20  # Answers not taken; above it new requests are refused.
 HELD_BYTES_MAX: Final = 256 << 20  # Of bodies not yet whole, or not yet read by their service.
 STREAMS_A_NUISANCE: Final = 64  # That a change of their window touches: counted as one frame.
@@ -86,8 +87,9 @@ class Peer:
         self._streams_max = streams_max
         self._on_output = on_output
         self._streams: dict[int, Stream] = {}
-        # Closed lately: did we reset it? Then the client may not know yet, and is not blamed.
-        self._closed: OrderedDict[int, bool] = OrderedDict()
+        # Streams we reset lately: the client may not know yet, and is not blamed.
+        self._resets: OrderedDict[int, None] = OrderedDict()
+        self._gaps: deque[range] = deque(maxlen=GAPS_MAX)  # Ids below `_seen_id` never used.
         self._blocked: OrderedDict[int, None] = OrderedDict()  # Wait for `window`, oldest first.
         self._bodies: dict[int, int] = {}  # What is still to come, where the length was told.
         self._last_id = 0  # The last stream that was begun here,
@@ -105,11 +107,12 @@ class Peer:
         self.window = WINDOW_DEFAULT  # Bytes of DATA the client lets us send on all streams.
         self._window_most = WINDOW_DEFAULT  # The largest `window` ever: growth beyond is counted.
         self._out_bytes = 0
+        self._is_told = False  # `on_output` was called, and nothing has been taken since.
         self.backlog_bytes = 0  # Of unary answers that wait for a window.
         self.held_bytes = 0  # Of bodies that came, as `HELD_BYTES_MAX` counts them.
         self.must_shrink = False  # Our next header block is to say that the table is empty.
         self.frame_bytes = FRAME_BYTES_MAX  # Of one frame's payload, as the client allows.
-        self._stream_window = WINDOW_DEFAULT  # Of each new stream, as the client has set it.
+        self.stream_window = WINDOW_DEFAULT  # Of each new stream, as the client has set it.
         self._nuisances = 0
         self._replies = 0  # PING and WINDOW_UPDATE frames, since the last refill.
         self._granted = WINDOW_DEFAULT  # What `window` would be if nothing had been sent,
@@ -133,7 +136,9 @@ class Peer:
         """Queue whole frames. A stream takes what it sends as DATA off both windows itself."""
         self._out.append(data)
         self._out_bytes += len(data)
-        self._on_output()
+        if not self._is_told:
+            self._is_told = True
+            self._on_output()
 
     def send_block(self, flags: int, stream_id: int, block: bytes) -> None:
         """Queue a header block, whole."""
@@ -146,29 +151,26 @@ class Peer:
         """What is to be written to the socket now."""
         out, self._out = self._out, []
         self._out_bytes = 0
+        self._is_told = False
         return b"".join(out)
 
     def end(self, stream_id: int) -> None:
         """Both sides have said their last: forget the stream."""
-        self._end(stream_id, was_reset=False)
-
-    def reset(self, stream_id: int, code: ErrorCode) -> None:
-        """End one stream from our side; its `lost` is not called."""
-        self.send(rst_stream(stream_id, code))
-        self._end(stream_id, was_reset=True)
-
-    def _end(self, stream_id: int, *, was_reset: bool) -> None:
         self._streams.pop(stream_id, None)
         if self._blocked:
             self._blocked.pop(stream_id, None)
         if self._bodies:
             self._bodies.pop(stream_id, None)
-        closed = self._closed
-        closed[stream_id] = was_reset
-        if len(closed) > CLOSED_MAX:
-            closed.popitem(last=False)
         if self.is_draining:
             self._die_if_done()
+
+    def reset(self, stream_id: int, code: ErrorCode) -> None:
+        """End one stream from our side; its `lost` is not called."""
+        self.send(rst_stream(stream_id, code))
+        self._resets[stream_id] = None
+        if len(self._resets) > RESETS_MAX:
+            self._resets.popitem(last=False)
+        self.end(stream_id)
 
     def wait_for_window(self, stream_id: int) -> None:
         """Call the stream's `writable` once the connection's window has room again."""
@@ -237,7 +239,7 @@ class Peer:
         stream.window += increment
         if stream.window > WINDOW_MAX:
             raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR)
-        if stream.window > self._stream_window:
+        if stream.window > self.stream_window:
             self._reply()  # More than it began with: nothing on this stream has paid for it.
         stream.writable()
 
@@ -251,7 +253,7 @@ class Peer:
         if len(payload) % 6:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
         self._configured = True
-        stream_window = self._stream_window
+        stream_window = self.stream_window
         for at in range(0, len(payload), 6):
             name = int.from_bytes(payload[at : at + 2], "big")
             value = int.from_bytes(payload[at + 2 : at + 6], "big")
@@ -273,14 +275,14 @@ class Peer:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
         self.send(frame(SETTINGS, ACK, 0))  # Before any DATA that the change lets go.
         # Once a frame, however often the frame says it: each change visits every stream.
-        if stream_window != self._stream_window:
+        if stream_window != self.stream_window:
             self._set_stream_window(stream_window)
 
     def _set_stream_window(self, size: int) -> None:
         """Applies to the streams there are, too; a window may thereby become negative."""
         self._nuisances += len(self._streams) // STREAMS_A_NUISANCE
-        change = size - self._stream_window
-        self._stream_window = size
+        change = size - self.stream_window
+        self.stream_window = size
         for stream in list(self._streams.values()):
             stream.window += change
             if stream.window > WINDOW_MAX:

@@ -26,8 +26,6 @@ _HEADERS: Final = _HTTP_NOT_FOUND + encode(
 
 
 class PlainCall(Rpc):
-    __slots__ = ()
-
     def __init__(self, connection: Connection, id: int, head: Head, host: Host) -> None:
         super().__init__(connection, id, head, host)
 

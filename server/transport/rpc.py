@@ -24,6 +24,7 @@ from server.transport.peer import HELD_BYTES_MAX, STREAM_WINDOW_BYTES
 from server.transport.wire import (
     HELD_TOO_MUCH,
     PREFIX_BYTES,
+    answer,
     decompressed,
 )
 
@@ -33,38 +34,24 @@ _GRANT_BYTES: Final = STREAM_WINDOW_BYTES // 2  # Given back at once, to save fr
 class Rpc:
     """What the two kinds of call share: the windows, what waits to be sent, the end."""
 
-    __slots__ = (
-        "allowance",
-        "connection",
-        "deadline",
-        "head",
-        "held",
-        "host",
-        "id",
-        "is_over",
-        "is_remote_closed",
-        "taken",
-        "unsent",
-        "unsent_at",
-        "unsent_bytes",
-        "window",
-    )
+    # What stands here is how nearly every call begins and ends: its object sets only what differs.
+    deadline = 0.0  # Meaningful while it stands in the host's list.
+    allowance = STREAM_WINDOW_BYTES
+    held = 0  # Bytes of the body that are kept here.
+    is_remote_closed = False
+    is_over = False  # Nothing more may be sent.
+    is_placed = True  # Among the connection's streams.
+    taken = 0  # Bytes of the window used up and not given back.
+    unsent: deque[bytes] | None = None  # Body that waits for a window, then the end.
+    unsent_at = 0  # Where what is left of the first piece begins.
+    unsent_bytes = 0
 
     def __init__(self, connection: Connection, id: int, head: Head, host: Host) -> None:
         self.connection = connection
         self.id = id
         self.head = head
         self.host = host
-        self.deadline = 0.0  # Meaningful while it stands in the host's list.
-        self.window = 0
-        self.allowance = STREAM_WINDOW_BYTES
-        self.held = 0  # Bytes of the body that are kept here.
-        self.is_remote_closed = False
-        self.is_over = False  # Nothing more may be sent.
-        self.taken = 0  # Bytes of the window used up and not given back.
-        self.unsent: deque[bytes] | None = None  # Body that waits for a window, then the end.
-        self.unsent_at = 0  # Where what is left of the first piece begins.
-        self.unsent_bytes = 0
+        self.window = connection.stream_window
 
     @property
     def token(self) -> str | None:
@@ -147,6 +134,22 @@ class Rpc:
             connection.send(frame(DATA, 0, self.id, piece))
         return True
 
+    def _answer(self, body: bytes) -> bool:
+        """Send headers, `body` and the end in one piece, if the windows take it."""
+        connection, size = self.connection, len(body)
+        if (
+            size > connection.frame_bytes
+            or size > connection.window
+            or size > self.window
+            or connection.must_shrink
+        ):
+            return False
+        connection.window -= size
+        self.is_over = True
+        connection.send(answer(self.id, body))
+        self._forget()
+        return True
+
     def _close(self, last: bytes) -> None:
         """Send the trailers, and forget the stream."""
         self.is_over = True
@@ -154,6 +157,8 @@ class Rpc:
         self._forget()
 
     def _forget(self) -> None:
+        if not self.is_placed:
+            return
         if self.is_remote_closed:
             self.connection.end(self.id)
         else:

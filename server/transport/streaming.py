@@ -38,24 +38,6 @@ MESSAGE_OVERHEAD_BYTES: Final = 100  # That one costs here beside its own; it ma
 class StreamingCall(Rpc):
     """Messages both ways. It is the `server.call.Stream` that its service talks on."""
 
-    __slots__ = (
-        "_arrived",
-        "_body",
-        "_counts",
-        "_drained",
-        "_is_begun",
-        "_is_dirty",
-        "_is_finishing",
-        "_is_running",
-        "_messages",
-        "_method",
-        "_owed",
-        "_refusal",
-        "_stopped",
-        "on_dirty",
-        "task",
-    )
-
     def __init__(
         self,
         connection: Connection,

@@ -12,15 +12,11 @@ from typing import Final
 from server import status
 from server.call_counts import CallCounts
 from server.status import Code, RpcError, Status
-from server.transport.connection import Connection
+from server.transport.connection import Connection, Whole
 from server.transport.dispatch import UnaryMethod
 from server.transport.frames import (
-    DATA,
-    END_HEADERS,
     END_STREAM,
-    HEADERS,
     ErrorCode,
-    header,
 )
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
@@ -33,14 +29,12 @@ from server.transport.wire import (
     trailers_only,
 )
 
-_BEGIN: Final = header(HEADERS, END_HEADERS, 0, len(RESPONSE_HEADERS))[:5]
-_END: Final = header(HEADERS, END_HEADERS | END_STREAM, 0, len(OK_TRAILERS))[:5]
-
 
 class UnaryCall(Rpc):
     """One message in, one out. It is the `server.call.Call` that its service answers."""
 
-    __slots__ = ("body", "is_waiting", "method")
+    body: bytearray | None = None  # A request that comes in pieces.
+    is_waiting = False  # Its service has the message and has not answered.
 
     def __init__(
         self,
@@ -52,8 +46,6 @@ class UnaryCall(Rpc):
     ) -> None:
         super().__init__(connection, id, head, host)
         self.method = method
-        self.body: bytearray | None = None
-        self.is_waiting = False  # Its service has the message and has not answered.
 
     def opened(self) -> None:
         if self.head.timeout_s is not None:
@@ -71,15 +63,23 @@ class UnaryCall(Rpc):
                 self._drop_body()
             else:
                 body = data
-            length = self._only_size(body)
-            message = self._message(body, 0, length)
-            counts = self.method.counts
-            counts.started += 1
-            counts.received_bytes += length
-            self.is_waiting = True
-            self.host.active += 1
-            reply = self.method.handle(message, self)
+            message = self._message(body, 0, self._only_size(body))
         except Exception as error:  # noqa: BLE001  # all of them are answered, bugs logged
+            self.fail(error)
+        else:
+            self.serve(message, len(body) - PREFIX_BYTES)
+
+    def serve(self, message: bytes, size: int) -> None:
+        """Let the service answer, now or later. `size` is what the message was on the wire."""
+        method = self.method
+        counts = method.counts
+        counts.started += 1
+        counts.received_bytes += size
+        self.is_waiting = True
+        self.host.active += 1
+        try:
+            reply = method.handle(message, self)
+        except Exception as error:  # noqa: BLE001  # as above
             self.fail(error)
         else:
             if reply is not None:
@@ -127,41 +127,17 @@ class UnaryCall(Rpc):
         self._answered()
         if self.is_over:
             return
-        connection = self.connection
         counts = self.method.counts
-        size = len(message) + PREFIX_BYTES
         counts.ok += 1
-        counts.sent_bytes += size - PREFIX_BYTES
-        if (
-            size <= connection.frame_bytes
-            and size <= connection.window
-            and size <= self.window
-            and not connection.must_shrink
-        ):
-            connection.window -= size
-            stream = self.id.to_bytes(4, "big")
-            self.is_over = True
-            connection.send(
-                b"".join(
-                    (
-                        _BEGIN,
-                        stream,
-                        RESPONSE_HEADERS,
-                        header(DATA, 0, self.id, size),
-                        (size - PREFIX_BYTES).to_bytes(PREFIX_BYTES, "big"),
-                        message,
-                        _END,
-                        stream,
-                        OK_TRAILERS,
-                    )
-                )
-            )
-            self._forget()
+        counts.sent_bytes += len(message)
+        body = prefixed(message)
+        if self._answer(body):
             return
+        connection = self.connection
         connection.send_block(0, self.id, RESPONSE_HEADERS)
-        self.unsent = deque((prefixed(message),))
-        self.unsent_bytes = size
-        connection.backlog_bytes += size
+        self.unsent = deque((body,))
+        self.unsent_bytes = len(body)
+        connection.backlog_bytes += len(body)
         self.host.wait(self, UNTAKEN_S)
         self.writable()
 
@@ -206,10 +182,36 @@ class UnaryCall(Rpc):
         self.host.done(self)
 
 
+def answers_whole(host: Host, method: UnaryMethod) -> Whole:
+    """The `Whole` of a unary method."""
+    limit_bytes = host.limit_bytes
+
+    def whole(connection: Connection, id: int, head: Head, body: bytes) -> UnaryCall | None:
+        if host.is_stopping:
+            refused = RefusedCall(connection, id, head, host, status.SERVER_STOPPED)
+            refused.is_remote_closed = True
+            refused.opened()
+            return None
+        call = UnaryCall(connection, id, head, host, method)
+        call.is_remote_closed = True
+        call.is_placed = False
+        size = len(body) - PREFIX_BYTES
+        if 0 <= size <= limit_bytes and body[:PREFIX_BYTES] == size.to_bytes(PREFIX_BYTES, "big"):
+            call.serve(body[PREFIX_BYTES:], size)
+        else:
+            call.received(body, len(body), is_last=True)
+        if call.is_over:
+            return None
+        call.is_placed = True
+        if call.is_waiting:
+            call.opened()
+        return call
+
+    return whole
+
+
 class RefusedCall(UnaryCall):
     """A call that no service is to see: answered as soon as it is opened."""
-
-    __slots__ = ("_refusal",)
 
     def __init__(
         self, connection: Connection, id: int, head: Head, host: Host, refusal: Status

@@ -7,10 +7,12 @@ same on every connection.
 from __future__ import annotations
 
 import zlib
+from struct import Struct
 from typing import Final
 
 from server import status
 from server.status import Code, RpcError, Status
+from server.transport.frames import END_HEADERS, END_STREAM, HEADERS, header
 from server.transport.hpack import encode
 
 PREFIX_BYTES: Final = 5  # Of a message: is it compressed, and its length.
@@ -24,6 +26,30 @@ HELD_TOO_MUCH: Final = Status(
 TRUNCATED: Final = Status(Code.INTERNAL, "grpc: the request ended within a message")
 _PRINTABLE: Final = frozenset(range(0x20, 0x7F)) - {0x25}
 _GZIP_WINDOW: Final = 31  # zlib's code for a gzip header and the largest window.
+
+
+# HEADERS and the header of the one DATA frame, and behind that frame the trailers.
+_BEGIN: Final = Struct(f">5sI{len(RESPONSE_HEADERS)}s5sI")
+_END: Final = Struct(f">5sI{len(OK_TRAILERS)}s")
+_BEGIN_FRAME: Final = header(HEADERS, END_HEADERS, 0, len(RESPONSE_HEADERS))[:5]
+_END_FRAME: Final = header(HEADERS, END_HEADERS | END_STREAM, 0, len(OK_TRAILERS))[:5]
+
+
+def answer(stream_id: int, body: bytes) -> bytes:
+    """All frames of an answer without a refusal, whose DATA fits in one."""
+    return b"".join(
+        (
+            _BEGIN.pack(
+                _BEGIN_FRAME,
+                stream_id,
+                RESPONSE_HEADERS,
+                (len(body) << 16).to_bytes(5, "big"),
+                stream_id,
+            ),
+            body,
+            _END.pack(_END_FRAME, stream_id, OK_TRAILERS),
+        )
+    )
 
 
 def prefixed(message: bytes) -> bytes:

@@ -30,7 +30,7 @@ from server.transport.frames import (
     window_update,
 )
 from server.transport.hpack import encode
-from server.transport.peer import BLOCK_BYTES_MAX, CLOSED_MAX, NUISANCES_MAX, STREAMS_A_NUISANCE
+from server.transport.peer import BLOCK_BYTES_MAX, NUISANCES_MAX, RESETS_MAX, STREAMS_A_NUISANCE
 from tests.server.transport.support import (
     REQUEST,
     Peer,
@@ -105,7 +105,7 @@ def test_rapid_reset_ends_the_connection_and_leaves_nothing_behind() -> None:
     )
     assert end_of_connection(peer.send(flood)) == CALM
     assert len(peer.connection) == 0
-    assert len(peer.connection._closed) <= CLOSED_MAX
+    assert len(peer.connection._resets) <= RESETS_MAX
 
 
 def test_requests_behind_our_goaway_are_counted_too() -> None:

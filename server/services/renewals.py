@@ -1,0 +1,94 @@
+"""The answers to keepalives, many at once: what a server of leases does most.
+
+A client sends the same few bytes for a lease again and again, and until the revision moves they
+have the same answer. So both are remembered: which lease a message names, and its answer. What is
+remembered is only ever a short way to what `LeaseService.renew_now` would do; whatever is out of
+the ordinary (a lease that is due, gone or not settled, a message with more in it) is left to that.
+
+Bound: `KNOWN_MAX` messages, which are 11 bytes at most: an id and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from etcdpb.rpc_pb2 import LeaseKeepAliveRequest
+from lease.errors import LeaseNotFoundError
+from lease.lessor import Lease, LeaseID, Lessor
+from mvcc.record import varint
+from mvcc.store import Store
+from server.engine import Engine
+from server.header import Headers
+
+KNOWN_MAX: Final = 32_768  # Some 10 MB; one more, and all are forgotten and learnt anew.
+_ID: Final = b"\x10"  # LeaseKeepAliveResponse.ID, field 2. Its varint is the request's.
+_TTL: Final = b"\x18"  # LeaseKeepAliveResponse.TTL, field 3.
+
+
+class Renewals:
+    def __init__(self, engine: Engine, store: Store, lessor: Lessor, headers: Headers) -> None:
+        self._engine = engine
+        self._store = store
+        self._lessor = lessor
+        self._headers = headers
+        self._leases: dict[bytes, Lease] = {}  # By the message that names it.
+        self._replies: dict[bytes, bytes] = {}  # By message; all of them begin with `_header`.
+        self._header = b""
+
+    def __call__(self, messages: list[bytes]) -> list[bytes]:
+        """Renew the leases of `messages` up to the first that is not to be renewed just so."""
+        leases = self._leases
+        found = list(map(leases.get, messages))
+        named = found if None not in found else self._learnt(messages)
+        # The header is of the time before the renewal; see `LeaseService.renew_now`.
+        header = self._headers.at(self._store.published)
+        count = self._engine.renew_all(named)  # type: ignore[arg-type]  # no None in it
+        if count < len(messages):
+            leases.pop(messages[count], None)  # Another lease may come to have that id.
+            messages = messages[:count]
+        if header != self._header:
+            self._replies.clear()
+            self._header = header
+        replies = list(map(self._replies.get, messages))
+        if None in replies:
+            return self._made(messages, named)  # type: ignore[arg-type]  # as above
+        return replies  # type: ignore[return-value]  # no None in it
+
+    def _learnt(self, messages: list[bytes]) -> list[Lease]:
+        """The leases of `messages`, up to the first that names none and nothing but one."""
+        named: list[Lease] = []
+        for message in messages:
+            lease = self._leases.get(message)
+            if lease is None:
+                lease = self._named(message)
+                if lease is None:
+                    break
+                if len(self._leases) >= KNOWN_MAX:
+                    self._leases.clear()
+                    self._replies.clear()
+                self._leases[message] = lease
+            named.append(lease)
+        return named
+
+    def _named(self, message: bytes) -> Lease | None:
+        try:
+            request = LeaseKeepAliveRequest.FromString(message)
+            lease = self._lessor.lookup(LeaseID(request.ID))
+        except (DecodeError, LeaseNotFoundError):
+            return None
+        # An id can be written in more than one way, and fields may stand behind it.
+        is_plain = LeaseKeepAliveRequest(ID=lease.id).SerializeToString() == message
+        return lease if is_plain else None
+
+    def _made(self, messages: list[bytes], leases: list[Lease]) -> list[bytes]:
+        header, replies = self._header, self._replies
+        made = []
+        for message, lease in zip(messages, leases, strict=False):  # Some may not be renewed.
+            reply = replies.get(message)
+            if reply is None:
+                ttl = varint(lease.ttl)
+                reply = replies[message] = b"".join((header, _ID, message[1:], _TTL, ttl))
+            made.append(reply)
+        return made
