@@ -15,6 +15,7 @@ LeaseID = NewType("LeaseID", int)  # Any int64 but 0: -1 and the smallest int64 
 
 NO_LEASE: Final = LeaseID(0)
 TTL_MAX_S: Final = 9_000_000_000  # etcd's MaxLeaseTTL (server/lease/lessor.go).
+GONE: Final = -math.inf  # The expiry of a revoked lease: whoever still has it finds it due.
 FOREVER: Final = math.inf  # The expiry of every lease while its lessor is not primary.
 
 

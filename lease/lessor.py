@@ -34,7 +34,7 @@ from lease.errors import (
     NotPrimaryError,
     TTLTooLargeError,
 )
-from lease.lease import FOREVER, NO_LEASE, TTL_MAX_S, Lease, LeaseID
+from lease.lease import FOREVER, GONE, NO_LEASE, TTL_MAX_S, Lease, LeaseID
 from lease.wheel import Wheel
 
 __all__ = ["FOREVER", "NO_LEASE", "TTL_MAX_S", "Lease", "LeaseID", "Lessor", "LessorStats"]
@@ -221,6 +221,7 @@ class Lessor:
         # it. The other order leaked entries of the item map in etcd (#16053).
         self.detach(lease_id, keys)
         del self._leases[lease_id]
+        lease.expiry = GONE
         return len(keys)
 
     # Time
@@ -249,6 +250,21 @@ class Lessor:
             raise LeaseDueError(lease_id)
         lease.expiry = now + lease.ttl
         return lease.ttl
+
+    def renew_all(self, leases: Iterable[Lease], *, now: float, horizon: float) -> int:
+        """`renew` for leases that `lookup` gave at any time; returns how many, in order.
+
+        It stops at the first that cannot be renewed, which `renew` then says by id.
+        """
+        if not self._primary:
+            return 0
+        count = 0
+        for lease in leases:
+            if lease.expiry <= horizon:
+                break
+            lease.expiry = now + lease.ttl
+            count += 1
+        return count
 
     def is_due(self, lease: Lease, now: float) -> bool:
         """Whether the lease is to be revoked: its time has come, and it has not been revoked."""

@@ -44,3 +44,7 @@ class Stream(Caller, Protocol):
 
 Unary = Callable[[bytes, PeerCall], bytes | None]
 Streaming = Callable[[Stream], Awaitable[None]]
+# Where each message of a stream has one answer, and nearly always at once: the answers to as many
+# of the first messages as have one. It never raises; what is out of the ordinary, the stream's
+# coroutine is given to tell.
+AtOnce = Callable[[list[bytes]], list[bytes]]

@@ -24,9 +24,10 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
-from lease.lessor import LeaseID
+from lease.lessor import Lease, LeaseID
 from mvcc.backend.base import Backend
 from mvcc.watch import WatchHub
 from server.auth.caller import THE_SERVER, Caller, ServerToken
@@ -197,6 +198,18 @@ class Engine:
         ttl = self._state.lessor.renew(lease_id, now=now, horizon=horizon)
         self.renewals += 1
         return ttl
+
+    def renew_all(self, leases: list[Lease]) -> int:
+        """`renew` for leases of `lookup`; returns how many, up to one not settled or not alive."""
+        if self._in_flight and self._state.unsettled:
+            unsettled = self._state.unsettled
+            leases = list(takewhile(lambda lease: lease.id not in unsettled, leases))
+        now = self._clock.now()
+        count = self._state.lessor.renew_all(
+            leases, now=now, horizon=self._lease_clock.observe(now)
+        )
+        self.renewals += count
+        return count
 
     def horizon(self) -> float:
         """The instant up to which leases count as due; see `LeaseClock`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from etcdpb.rpc_pb2 import (
@@ -17,7 +18,7 @@ from etcdpb.rpc_pb2 import (
 from lease.errors import LeaseDueError, LeaseNotFoundError, NotPrimaryError
 from lease.lessor import NO_LEASE, LeaseID
 from server.auth.errors import AuthError
-from server.call import PeerCall, Stream
+from server.call import AtOnce, PeerCall, Stream
 from server.commands.base import State
 from server.commands.lease import ExpireLease, GrantLease, GrantResult, RevokeLease
 from server.engine import Engine
@@ -25,6 +26,7 @@ from server.header import Headers
 from server.lease_ids import LeaseIDs
 from server.quota import Quota
 from server.services import encode, validate
+from server.services.renewals import Renewals
 
 _GONE: Final = 0  # The TTL of a keepalive's answer that says: no such lease.
 _MISSING_TTL: Final = -1  # The TTL of a TimeToLive's answer that says so.
@@ -41,6 +43,8 @@ class LeaseService:
         self._headers = headers
         self._quota = quota
         self._lease_ids = lease_ids
+        renewals = Renewals(engine, state.store, state.lessor, headers)
+        self.at_once: Final[Mapping[str, AtOnce]] = {"LeaseKeepAlive": renewals}
 
     def LeaseGrant(self, message: bytes, call: PeerCall) -> None:
         request = LeaseGrantRequest.FromString(message)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from google.protobuf.descriptor import ServiceDescriptor
 
 from server import status
-from server.call import Streaming, Unary
+from server.call import AtOnce, Streaming, Unary
 from server.call_counts import CallCounts
 from server.services.guard import Guard
 from server.status import Status
@@ -37,6 +37,7 @@ class StreamMethod:
     counts: CallCounts
     client_streams: bool
     server_streams: bool
+    at_once: AtOnce | None = None  # Spares the coroutine, where the transport can do without.
 
     @property
     def is_unary(self) -> bool:
@@ -59,7 +60,11 @@ class MethodTable:
         self._counts: dict[str, CallCounts] = {}
 
     def add(self, descriptor: ServiceDescriptor, service: object) -> None:
-        """Offer those methods of `descriptor` that `service` has."""
+        """Offer those methods of `descriptor` that `service` has.
+
+        Its `at_once`, if any, has by a method's name what answers that one's messages at once.
+        """
+        at_once: Mapping[str, AtOnce] = getattr(service, "at_once", {})
         self._services.add(descriptor.full_name)
         for method in descriptor.methods:
             handler = getattr(service, method.name, None)
@@ -73,7 +78,11 @@ class MethodTable:
                 if counts.handling is not None:
                     handler = timed_stream(handler, counts.handling)
                 self._methods[path] = StreamMethod(
-                    handler, counts, method.client_streaming, method.server_streaming
+                    handler,
+                    counts,
+                    method.client_streaming,
+                    method.server_streaming,
+                    at_once.get(method.name),
                 )
             else:
                 if counts.handling is not None:

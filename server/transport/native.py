@@ -18,6 +18,7 @@ from server import status
 from server.clock import Clock
 from server.status import RpcError, Status
 from server.tls import ServerTLS, peer_cn
+from server.transport import streaming, unary
 from server.transport.asgi import WebCall
 from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES, wait_until
 from server.transport.connection import Connection
@@ -31,7 +32,7 @@ from server.transport.plain import PlainCall
 from server.transport.room import Room
 from server.transport.sniff import SniffingProtocol
 from server.transport.streaming import StreamingCall
-from server.transport.unary import RefusedCall, UnaryCall, answers_whole
+from server.transport.unary import RefusedCall, UnaryCall
 from server.urls import URL
 
 # etcd's default is 2**32 - 1, which memory does not allow: a stream with a watch takes 12 KB here.
@@ -269,8 +270,12 @@ class NativeProtocol(asyncio.Protocol):
         method = self._server.methods.get(path)
         if method is None:
             return self._server.methods.unknown(path)
-        if isinstance(method, UnaryMethod) and head.content_length < 0:
-            head.whole = answers_whole(self._server.host, method)
+        if head.content_length < 0:
+            host = self._server.host
+            if isinstance(method, UnaryMethod):
+                head.whole = unary.answers_whole(host, method)
+            elif method.at_once is not None:
+                head.whole = streaming.answers_whole(host, method, method.at_once, self._on_dirty)
         return method
 
     # --- time ---

@@ -31,6 +31,21 @@ from server.transport.wire import (
 _GRANT_BYTES: Final = STREAM_WINDOW_BYTES // 2  # Given back at once, to save frames.
 
 
+def answered(connection: Connection, id: int, window: int, body: bytes) -> bool:
+    """Send headers, `body` and the end of a stream in one piece, if the windows take it."""
+    size = len(body)
+    if (
+        size > connection.frame_bytes
+        or size > connection.window
+        or size > window
+        or connection.must_shrink
+    ):
+        return False
+    connection.window -= size
+    connection.send(answer(id, body))
+    return True
+
+
 class Rpc:
     """What the two kinds of call share: the windows, what waits to be sent, the end."""
 
@@ -136,17 +151,9 @@ class Rpc:
 
     def _answer(self, body: bytes) -> bool:
         """Send headers, `body` and the end in one piece, if the windows take it."""
-        connection, size = self.connection, len(body)
-        if (
-            size > connection.frame_bytes
-            or size > connection.window
-            or size > self.window
-            or connection.must_shrink
-        ):
+        if not answered(self.connection, self.id, self.window, body):
             return False
-        connection.window -= size
         self.is_over = True
-        connection.send(answer(self.id, body))
         self._forget()
         return True
 

@@ -3,6 +3,9 @@
 What the service sends is packed into DATA when the connection writes, so messages that come
 together leave together. What waits for the client's window is bounded by `SEND_AHEAD_BYTES`,
 above which `send` does not return.
+
+Where the method has answers `at_once`, the coroutine and its task are begun only when a message
+comes that has none; and while it waits for the next one, that is answered at once again.
 """
 
 from __future__ import annotations
@@ -13,19 +16,24 @@ from collections.abc import Callable
 from typing import Final
 
 from server import status
-from server.status import Code, RpcError, Status
-from server.transport.connection import Connection
+from server.call import AtOnce
+from server.call_counts import CallCounts
+from server.status import Code, RpcError
+from server.transport.connection import Connection, Whole
 from server.transport.dispatch import StreamMethod
 from server.transport.frames import END_STREAM, ErrorCode
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
-from server.transport.rpc import Rpc
+from server.transport.rpc import Rpc, answered
+from server.transport.unary import RefusedCall
 from server.transport.wire import (
     OK_TRAILERS,
     PREFIX_BYTES,
     RESPONSE_HEADERS,
     TRUNCATED,
+    alike,
     decompressed,
+    joined,
     prefixed,
     trailers,
     trailers_only,
@@ -33,10 +41,22 @@ from server.transport.wire import (
 
 SEND_AHEAD_BYTES: Final = 256 << 10  # Of messages that wait for the client's window.
 MESSAGE_OVERHEAD_BYTES: Final = 100  # That one costs here beside its own; it may have none.
+_REST_BYTES_MAX: Final = 64  # Of a piece of a message that is worth putting together at once.
 
 
 class StreamingCall(Rpc):
     """Messages both ways. It is the `server.call.Stream` that its service talks on."""
+
+    task: asyncio.Task[None] | None = None
+    _stopped: Exception | None = None  # Why the server ends the call.
+    _owed = 0  # Of the window: given back when the service has read all there is.
+    _refusal: Exception | None = None  # Of the message behind those.
+    _arrived: asyncio.Future[None] | None = None
+    _drained: asyncio.Future[None] | None = None
+    _last: bytes | None = None  # The trailers, once the service has said its last.
+    _is_begun = False
+    _is_dirty = False
+    _is_running = False  # A task cancelled before it runs would not even clean up.
 
     def __init__(
         self,
@@ -50,30 +70,45 @@ class StreamingCall(Rpc):
         super().__init__(connection, id, head, host)
         self._method = method
         self._counts = method.counts
+        self._at_once = method.at_once
         self.on_dirty = on_dirty
-        self._stopped: Exception | None = None  # Why the server ends the call.
-        self.task: asyncio.Task[None] | None = None
         self.unsent = deque()
         self._body = bytearray()
         # Each with its prefix's first octet. What is compressed stays so until it is its turn.
         self._messages: deque[tuple[int, bytes]] = deque()
-        self._owed = 0  # Of the window: given back when the service has read all there is.
-        self._refusal: Exception | None = None  # Of the message behind those.
-        self._arrived: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
-        self._is_begun = False
-        self._is_dirty = False
-        self._is_finishing = False  # What is left to be sent waits for a window, then it ends.
-        self._is_running = False  # A task cancelled before it runs would not even clean up.
 
     # --- the connection's side ---
 
     def opened(self) -> None:
         self._counts.started += 1
+        self._place()
+        if self._at_once is None:
+            self._begin_service()
+
+    def _place(self) -> None:
         self.host.streams[self] = None
-        self.task = asyncio.get_running_loop().create_task(self._run())
         if self.head.timeout_s is not None:
             self.host.wait(self, self.head.timeout_s)
+
+    def go_on(self, answers: bytes, rest: bytes) -> bool:
+        """Take up a call that came whole, of which all but `rest` is answered; true if it ends."""
+        self.is_placed = False
+        self.is_remote_closed = True
+        if answers:
+            self._send(answers)
+        if rest:
+            self._keep(rest)
+            self.received(b"", 0, is_last=True)
+        else:
+            self._served(None)
+        if self.is_over:
+            return True
+        self.is_placed = True
+        self._place()
+        return False
+
+    def _begin_service(self) -> None:
+        self.task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
         error: Exception | None = self._stopped
@@ -85,40 +120,100 @@ class StreamingCall(Rpc):
             error = self._stopped
         except Exception as failure:  # noqa: BLE001  # all of them are answered, bugs logged
             error = failure
-        finally:
-            del self.host.streams[self]
-            self.host.done(self)
-            self._messages.clear()
-            self._body.clear()
-            self._release(self.held)
+        self._served(error)
+
+    def _served(self, error: Exception | None) -> None:
+        """The service has said its last: send the rest, and the status."""
+        self.host.streams.pop(self, None)
+        self.host.done(self)
+        self._messages.clear()
+        self._body.clear()
+        self._release(self.held)
+        counts = self._counts
         if self.is_over:
-            self._counts.failed[Code.CANCELLED] += 1
+            counts.failed[Code.CANCELLED] += 1
             return
-        refusal = None if error is None else self.host.status_of(error)
-        if refusal is None:
-            self._counts.ok += 1
-        else:
-            self._counts.failed[refusal.code] += 1
-        await self._finish(refusal)
+        if error is None:
+            counts.ok += 1
+            self._finish(OK_TRAILERS)
+            return
+        refusal = self.host.status_of(error)
+        counts.failed[refusal.code] += 1
+        if self._is_begun:
+            self._finish(trailers(refusal))
+            return
+        self.is_over = True
+        self.connection.send_block(END_STREAM, self.id, trailers_only(refusal))
+        self._forget()
+
+    def _finish(self, last: bytes) -> None:
+        if not self._is_begun and self._answer(b"".join(self.unsent or ())):
+            return
+        self._begin()
+        self._last = last
+        self.host.wait(self, UNTAKEN_S)
+        self._push()
 
     def stop(self, error: Exception) -> None:
         """End the call from the server's side, with this status."""
-        if not self.is_over and self._stopped is None and self.task is not None:
-            self._stopped = error
-            if self._is_running:
-                self.task.cancel()
+        if self.is_over or self._stopped is not None or self._last is not None:
+            return
+        self._stopped = error
+        if self.task is None:
+            self._served(error)
+        elif self._is_running:
+            self.task.cancel()
 
     def expire(self) -> None:
-        if self._is_finishing:
-            if not self.is_over:
-                self.connection.reset(self.id, ErrorCode.CANCEL)
-                self.lost(ErrorCode.CANCEL)
-            return
-        self.stop(RpcError(status.DEADLINE_EXCEEDED))
+        if self._last is None:
+            self.stop(RpcError(status.DEADLINE_EXCEEDED))
+        elif not self.is_over:
+            self.connection.reset(self.id, ErrorCode.CANCEL)
+            self.is_over = True
 
     def received(self, data: bytes, size: int, *, is_last: bool) -> None:
-        if self.is_over or self._is_finishing or self._refusal is not None:
+        if self.is_over or self._last is not None or self._refusal is not None:
             return
+        self._owed += size
+        if (
+            self._at_once is not None
+            and (self.task is None or self._arrived is not None)
+            and not self._messages
+            and len(self._body) <= _REST_BYTES_MAX
+            and self.unsent_bytes < SEND_AHEAD_BYTES
+        ):
+            data = self._answer_at_once(self._at_once, data)
+            if not data and not self._body:
+                self._settle()
+                if is_last and self.task is None:
+                    self._served(None)
+                    return
+        self._keep(data)
+        if is_last and self._body and self._refusal is None:
+            self._refusal = RpcError(TRUNCATED)
+        if not self._messages:
+            self._settle()
+        is_news = self._messages or is_last or self._refusal is not None
+        if is_news and self.task is None:
+            self._begin_service()
+        elif is_news and self._arrived is not None:
+            arrived, self._arrived = self._arrived, None
+            if not arrived.done():
+                arrived.set_result(None)
+
+    def _answer_at_once(self, at_once: AtOnce, data: bytes) -> bytes:
+        """Answer the messages of `data`, and give back what is left of it."""
+        kept = bytes(self._body)
+        answers, rest = _answers(at_once, self._counts, kept + data if kept else data)
+        if not answers:
+            return data
+        self._release(len(kept))
+        self._body.clear()
+        self._send(answers)
+        return rest
+
+    def _keep(self, data: bytes) -> None:
+        """Add to what has been received; whole messages wait for the service."""
         body = self._body
         body += data
         at, end = 0, len(body)
@@ -137,32 +232,32 @@ class StreamingCall(Rpc):
             self._refusal = error
         if at:  # A message that comes in many pieces is not copied with each.
             del body[:at]
-        if is_last and body and self._refusal is None:
-            self._refusal = RpcError(TRUNCATED)
-        self._owed += size
-        if not self._messages:
-            self._settle()
-        if self._arrived is not None and (self._messages or is_last or self._refusal):
-            arrived, self._arrived = self._arrived, None
-            if not arrived.done():
-                arrived.set_result(None)
 
     def writable(self) -> None:
         if self._is_begun and not self.is_over:
-            self._send_body()
-            self._wake_sender()
+            self._push()
 
     def lost(self, code: int) -> None:  # noqa: ARG002  # the task learns that it is cancelled
         self.is_over = True
         self.host.done(self)
-        if self.task is not None and self._is_running:
+        if self.task is None:
+            self._served(None)
+        elif self._is_running:
             self.task.cancel()
 
     def pack(self) -> None:
         """Move what was sent since the last time into frames; the connection is about to write."""
         self._is_dirty = False
         if not self.is_over:
-            self._send_body()
+            self._begin()
+            self._push()
+
+    def _push(self) -> None:
+        is_all = self._send_body()
+        if is_all and self._last is not None:
+            self.host.done(self)
+            self._close(self._last)
+        else:
             self._wake_sender()
 
     def _wake_sender(self) -> None:
@@ -197,38 +292,60 @@ class StreamingCall(Rpc):
         self._take(owed)
 
     async def send(self, message: bytes) -> None:
-        self._begin()
-        assert self.unsent is not None
-        self.unsent.append(prefixed(message))
-        self.unsent_bytes += len(message) + PREFIX_BYTES
         self._counts.messages_sent += 1
         self._counts.sent_bytes += len(message)
-        if not self._is_dirty:
-            self._is_dirty = True
-            self.on_dirty(self)
+        self._send(prefixed(message))
         while self.unsent_bytes >= SEND_AHEAD_BYTES and not self.is_over:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
+
+    def _send(self, body: bytes) -> None:
+        """Queue messages as they stand in DATA."""
+        assert self.unsent is not None
+        self.unsent.append(body)
+        self.unsent_bytes += len(body)
+        if not self._is_dirty:
+            self._is_dirty = True
+            self.on_dirty(self)
 
     def _begin(self) -> None:
         if not self._is_begun:
             self._is_begun = True
             self.connection.send_block(0, self.id, RESPONSE_HEADERS)
 
-    async def _finish(self, refusal: Status | None) -> None:
-        """The service has returned, or raised: send the rest and the status."""
-        if not self._is_begun and refusal is not None:
-            self.is_over = True
-            self.connection.send_block(END_STREAM, self.id, trailers_only(refusal))
-            self._forget()
-            return
-        self._begin()
-        self._is_finishing = True
-        self.host.wait(self, UNTAKEN_S)
-        while not self._send_body():
-            self._drained = asyncio.get_running_loop().create_future()
-            await self._drained
-            if self.is_over:
-                return
-        self.host.done(self)
-        self._close(OK_TRAILERS if refusal is None else trailers(refusal))
+
+def answers_whole(
+    host: Host, method: StreamMethod, at_once: AtOnce, on_dirty: Callable[[StreamingCall], None]
+) -> Whole:
+    """The `Whole` of a method with answers `at_once`, on one connection."""
+    counts = method.counts
+
+    def whole(connection: Connection, id: int, head: Head, body: bytes) -> StreamingCall | None:
+        if host.is_stopping:
+            RefusedCall.whole(connection, id, head, host)
+            return None
+        counts.started += 1
+        answers, rest = _answers(at_once, counts, body)
+        if not rest and answered(connection, id, connection.stream_window, answers):
+            counts.ok += 1
+            return None
+        call = StreamingCall(connection, id, head, host, method, on_dirty)
+        return None if call.go_on(answers, rest) else call
+
+    return whole
+
+
+def _answers(at_once: AtOnce, counts: CallCounts, data: bytes) -> tuple[bytes, bytes]:
+    """What there is at once to the messages of `data`, as it stands in DATA; and the rest of it."""
+    messages = alike(data)
+    replies = at_once(messages) if messages else messages
+    if not replies:
+        return b"", data
+    count = len(replies)
+    counts.messages_received += count
+    counts.messages_sent += count
+    size = len(messages[0])
+    counts.received_bytes += size * count
+    answers = joined(replies)
+    counts.sent_bytes += len(answers) - PREFIX_BYTES * count
+    return answers, data[(size + PREFIX_BYTES) * count :]

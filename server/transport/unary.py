@@ -188,9 +188,7 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
 
     def whole(connection: Connection, id: int, head: Head, body: bytes) -> UnaryCall | None:
         if host.is_stopping:
-            refused = RefusedCall(connection, id, head, host, status.SERVER_STOPPED)
-            refused.is_remote_closed = True
-            refused.opened()
+            RefusedCall.whole(connection, id, head, host)
             return None
         call = UnaryCall(connection, id, head, host, method)
         call.is_remote_closed = True
@@ -218,6 +216,13 @@ class RefusedCall(UnaryCall):
     ) -> None:
         super().__init__(connection, id, head, host, _NO_METHOD)
         self._refusal = refusal
+
+    @classmethod
+    def whole(cls, connection: Connection, id: int, head: Head, host: Host) -> None:
+        """Answer a request that came whole to a server that is about to end."""
+        call = cls(connection, id, head, host, status.SERVER_STOPPED)
+        call.is_remote_closed = True
+        call.opened()
 
     def opened(self) -> None:
         self.fail(RpcError(self._refusal))

@@ -57,6 +57,33 @@ def prefixed(message: bytes) -> bytes:
     return len(message).to_bytes(PREFIX_BYTES, "big") + message
 
 
+def joined(messages: list[bytes]) -> bytes:
+    """Messages as they stand in DATA, one behind the other; at least one."""
+    size = len(messages[0])
+    if len(messages) == 1 or set(map(len, messages)) != {size}:
+        return b"".join(map(prefixed, messages))
+    prefix = size.to_bytes(PREFIX_BYTES, "big")
+    return prefix + prefix.join(messages)
+
+
+def alike(body: bytes) -> list[bytes]:
+    """The whole messages of `body`, if there is one and all are plain and as long as the first.
+
+    That is what a stream of small requests is, and it is taken apart in a few steps whatever
+    their number. None otherwise, which says nothing: `body` may be in good order.
+    """
+    prefix = body[:PREFIX_BYTES]
+    size = int.from_bytes(prefix, "big")  # More than there is, if it is compressed.
+    stride = size + PREFIX_BYTES
+    count = len(body) // stride
+    end = count * stride
+    if count == 0 or any(
+        body[at:end:stride] != prefix[at : at + 1] * count for at in range(PREFIX_BYTES)
+    ):
+        return []
+    return [body[at : at + size] for at in range(PREFIX_BYTES, end + 1, stride)]
+
+
 def percent_encoded(text: str) -> bytes:
     """A status message as grpc-message carries it."""
     raw = text.encode()
