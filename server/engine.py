@@ -55,17 +55,11 @@ class Acknowledged(Protocol):
     def set(self, revision: int, sequence: int) -> None: ...
 
 
-class _Pending(NamedTuple):
-    command: Command[Any]
-    call: PeerCall
-    encode: Callable[[Any], bytes]
-    size_bytes: int
-
-
-class _Read(NamedTuple):
-    answer: Callable[[Any], bytes]
-    request: Any
-    call: PeerCall
+# Plain tuples: one is made for each request, and one with names costs five times as much.
+# The command, who waits for it, how its result is encoded, the size of the request in bytes.
+_Pending = tuple[Command[Any], PeerCall, Callable[[Any], bytes], int]
+# What answers, the request, who waits.
+_Read = tuple[Callable[[Any], bytes], Any, PeerCall]
 
 
 class EngineStats(NamedTuple):
@@ -100,7 +94,8 @@ class Engine:
         self._queue: deque[_Pending] = deque()
         self._queue_bytes = 0
         self._reads: list[_Read] = []
-        self._group: list[tuple[_Pending, Any, Exception | None]] = []
+        # Of each command of the group in flight: who waits, how to encode, the result or refusal.
+        self._group: list[tuple[PeerCall, Callable[[Any], bytes], Any, Exception | None]] = []
         self._is_scheduled = False
         self._in_flight = False
         self._settling: list[asyncio.Future[None]] = []
@@ -127,7 +122,7 @@ class Engine:
             or self._queue_bytes + size_bytes > QUEUE_BYTES_MAX
         ):
             raise TooManyRequestsError
-        self._enqueue(_Pending(command, call, encode, size_bytes))
+        self._enqueue((command, call, encode, size_bytes))
 
     async def run(self, command: Command[ResultT], caller: Caller = THE_SERVER) -> ResultT:
         """Queue `command`; return its result once it is durable. Raises what `check` raises.
@@ -137,12 +132,12 @@ class Engine:
         same. Each task and stream has one at a time.
         """
         waiter: _Waiter[ResultT] = _Waiter(asyncio.get_running_loop(), caller)
-        self._enqueue(_Pending(command, waiter, waiter.keep, 0))
+        self._enqueue((command, waiter, waiter.keep, 0))
         return await waiter.future
 
     def _enqueue(self, pending: _Pending) -> None:
         self._queue.append(pending)
-        self._queue_bytes += pending.size_bytes
+        self._queue_bytes += pending[3]
         self._schedule()
 
     # --- reading ---
@@ -162,7 +157,7 @@ class Engine:
             return answer(request)
         if len(self._reads) >= READS_MAX:
             raise TooManyRequestsError
-        self._reads.append(_Read(answer, request, call))
+        self._reads.append((answer, request, call))
         return None
 
     async def settled(self) -> None:
@@ -248,37 +243,34 @@ class Engine:
         batch = store.begin()
         clock, began, slow_s = self._clock.now, state.now, self.slow.threshold_s
         while queue and len(group) < GROUP_COMMANDS_MAX and batch.size_bytes < GROUP_BYTES_MAX:
-            command = queue[0].command
+            command, call, encode, size_bytes = queue[0]
             if command.reads_disk and len(batch):
                 break
-            pending = queue.popleft()
-            self._queue_bytes -= pending.size_bytes
-            state.caller = pending.call
+            queue.popleft()
+            self._queue_bytes -= size_bytes
+            state.caller = call
+            result, refused = None, None
             try:
                 command.check(state)
             except tuple(STATUS_OF) as refusal:
-                group.append((pending, None, refusal))
+                refused = refusal
             else:
-                group.append((pending, command.apply(state), None))
+                result = command.apply(state)
             ended = clock()
             if ended - began > slow_s:
-                self._note_slow(ended - began)
+                call = self.slow.change(command, call, ended - began)
             began = ended
+            group.append((call, encode, result, refused))
         store.take_batch()
         self._groups += 1
         self._commands += len(group)
         if len(batch):
             self._in_flight = True
             self._backend.write(batch)
-            self._flusher.flush(self._on_flushed)
+            is_alone = len(group) == 1 and not queue
+            self._flusher.flush(self._on_flushed, is_alone=is_alone)
         else:
             self._settle()
-
-    def _note_slow(self, took_s: float) -> None:
-        """The command applied last took so long."""
-        pending, result, refusal = self._group[-1]
-        call = self.slow.change(pending.command, pending.call, took_s)
-        self._group[-1] = (pending._replace(call=call), result, refusal)
 
     def _on_flushed(self, error: BaseException | None) -> None:
         """Called on the loop when the group in flight is on disk, or is known not to be."""
@@ -310,11 +302,11 @@ class Engine:
             state.granted.clear()
             state.unsettled.clear()
         group, self._group = self._group, []
-        for pending, result, refusal in group:
+        for call, encode, result, refusal in group:
             if refusal is not None:
-                pending.call.fail(refusal)
+                call.fail(refusal)
             else:
-                pending.call.reply(pending.encode(result))
+                call.reply(encode(result))
         reads, self._reads = self._reads, []
         for answer, request, call in reads:
             state.caller = call

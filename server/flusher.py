@@ -1,28 +1,39 @@
-"""The fsync, off the loop.
+"""The fsync: off the loop, unless it is quick and one client waits for it and for nothing else.
 
-One thread, one fsync at a time: the engine has at most one group in flight. Where there is no
-disk there is nothing to wait for, and `InlineFlusher` answers at the loop's next turn.
+One fsync at a time: the engine has at most one group in flight. The way to the thread and back
+costs as long as a quick fsync, and with one command in the group and none behind it there is
+nobody to serve meanwhile. So that one is done on the loop, as long as the last fsyncs took at most
+`INLINE_S` on average: that is how long the loop stands still for it. One slow fsync sends the
+next ones to the thread again.
+
+Where there is no disk there is nothing to wait for, and `InlineFlusher` answers at the loop's next
+turn.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Final, Protocol
 
 from mvcc.backend.base import Backend
+
+INLINE_S: Final = 0.0005  # Of an fsync on the loop: what serving a full group takes, too.
+_WEIGHT: Final = 1 / 8  # Of the newest fsync in the average.
 
 Done = Callable[[BaseException | None], None]
 
 
 class Flusher(Protocol):
-    def flush(self, done: Done) -> None:
-        """Make all that was written durable, then call `done` on the loop.
+    def flush(self, done: Done, *, is_alone: bool = False) -> None:
+        """Make all that was written durable, then call `done` on the loop, not from within.
 
-        `done` is given None, or what went wrong.
+        `done` is given None, or what went wrong. `is_alone`: one caller waits for it, and nobody
+        else for anything.
         """
         ...
 
@@ -38,17 +49,23 @@ class ThreadFlusher:
         loop: asyncio.AbstractEventLoop,
         *,
         on_synced: Callable[[float], None] | None = None,
+        timer: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`on_synced` is told, in the flusher's thread, how many seconds each fsync took."""
+        """`on_synced` is told, in whatever thread, how many seconds each fsync took by `timer`."""
         self._backend = backend
         self._on_synced = on_synced
+        self._timer = timer
+        self._average_s = math.inf  # Until the first is known.
         self._loop = loop
         self._queue: SimpleQueue[Done | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
         self._thread.start()
 
-    def flush(self, done: Done) -> None:
-        self._queue.put(done)
+    def flush(self, done: Done, *, is_alone: bool = False) -> None:
+        if is_alone and self._average_s <= INLINE_S:
+            self._loop.call_soon(done, self._sync())
+        else:
+            self._queue.put(done)
 
     def stop(self) -> None:
         self._queue.put(None)
@@ -56,21 +73,28 @@ class ThreadFlusher:
 
     def _run(self) -> None:
         while (done := self._queue.get()) is not None:
-            error: BaseException | None = None
-            began = time.perf_counter()
-            try:
-                self._backend.sync()
-            except BaseException as failure:  # noqa: BLE001  # handed over, not swallowed
-                error = failure
-            if self._on_synced is not None:
-                self._on_synced(time.perf_counter() - began)
-            self._loop.call_soon_threadsafe(done, error)
+            self._loop.call_soon_threadsafe(done, self._sync())
+
+    def _sync(self) -> BaseException | None:
+        """What went wrong. One at a time, so what it changes needs no lock."""
+        error: BaseException | None = None
+        began = self._timer()
+        try:
+            self._backend.sync()
+        except BaseException as failure:  # noqa: BLE001  # handed over, not swallowed
+            error = failure
+        took = self._timer() - began
+        average = self._average_s
+        self._average_s = took if average == math.inf else average + (took - average) * _WEIGHT
+        if self._on_synced is not None:
+            self._on_synced(took)
+        return error
 
 
 class InlineFlusher:
     """Where there is nothing to wait for: memory, or --unsafe-no-fsync."""
 
-    def flush(self, done: Done) -> None:
+    def flush(self, done: Done, *, is_alone: bool = False) -> None:  # noqa: ARG002  # all are alike
         asyncio.get_running_loop().call_soon(done, None)
 
     def stop(self) -> None: ...

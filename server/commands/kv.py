@@ -40,14 +40,17 @@ def check_put(state: State, request: PutRequest) -> None:
 def apply_put(txn: WriteTxn, state: State, request: PutRequest) -> bytes | None:
     """Put within `txn`; returns the frame of the version before if it is asked for."""
     key, value, lease = request.key, request.value, request.lease
-    entry = state.store.index.live(key)
-    prev = entry.frame if entry is not None else None
-    if request.ignore_value:
-        assert prev is not None
-        value = parse(prev).value
-    if request.ignore_lease:
-        assert entry is not None
-        lease = entry.lease
+    prev = None
+    if request.prev_kv or request.ignore_value or request.ignore_lease:
+        entry = state.store.index.live(key)
+        if entry is not None:
+            prev = entry.frame
+        if request.ignore_value:
+            assert prev is not None
+            value = parse(prev).value
+        if request.ignore_lease:
+            assert entry is not None
+            lease = entry.lease
     txn.put(key, value, lease)
     tally = state.tally
     tally.puts += 1

@@ -59,8 +59,8 @@ from server.transport.peer import (
     depends_on,
 )
 
-# Answers a request of this head that came whole, as `head.whole`: connection, stream id, head and
-# body; nothing was accepted for it. Returns its stream if it is not over yet.
+# Answers a request whose body came whole, as `head.whole` of such requests: connection, stream id,
+# head and body; no stream was accepted for it. Returns one if it is not over yet.
 Whole = Callable[["Connection", int, Head, bytes], Stream | None]
 
 BLOCK_FRAMES_MAX: Final = 16  # CONTINUATION frames that a header block may be spread over.
@@ -118,7 +118,7 @@ class Connection(Peer):
             if end < len(PREFACE):
                 return 0
             at, self.is_begun = len(PREFACE), True
-        heads = self._heads
+        heads, awaited = self._heads, self._awaited
         while end - at >= HEADER_BYTES and not self.is_dead:
             high, low, kind, flags, stream_id = unpack_header(data, at)
             size = high << 16 | low
@@ -135,14 +135,30 @@ class Connection(Peer):
             elif kind != SETTINGS and not self._configured:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is no SETTINGS")
             try:
+                # Nearly all requests are two such frames, and most need no place among the streams.
+                if flags == END_HEADERS and kind == HEADERS:
+                    known = heads.get(data[start:at_next])
+                    if known is not None and known.whole and self._may_await(stream_id):
+                        self._see(stream_id)
+                        self._last_id = stream_id
+                        awaited[stream_id] = known
+                        at = at_next
+                        continue
+                elif kind == DATA and flags == END_STREAM and stream_id in awaited:
+                    head = awaited[stream_id]
+                    if head.content_length in (-1, size) and head.whole is not None:
+                        del awaited[stream_id]
+                        self._read(size)
+                        stream = head.whole(self, stream_id, head, data[start:at_next])
+                        if stream is not None:
+                            self._streams[stream_id] = stream
+                        elif self.is_draining:
+                            self._die_if_done()
+                        at = at_next
+                        continue
+                if stream_id in awaited:
+                    self._place(stream_id, awaited.pop(stream_id)).opened()
                 if kind == HEADERS:
-                    if flags == END_HEADERS:
-                        head = heads.get(data[start:at_next])
-                        if head is not None and head.whole is not None:
-                            behind = self._on_whole(stream_id, head, data, at_next, end)
-                            if behind:
-                                at = behind
-                                continue
                     self._on_headers(stream_id, flags, data, start, at_next)
                 elif kind == DATA:
                     self._on_data(stream_id, flags, data, start, at_next)
@@ -171,37 +187,24 @@ class Connection(Peer):
 
     # --- streams ---
 
-    def _on_whole(self, stream_id: int, head: Head, data: bytes, at: int, end: int) -> int:
-        """Answer a request whose body comes right behind its head, in one frame.
+    def _may_await(self, stream_id: int) -> bool:
+        """May a request be taken that way? If not, the long way says what is wrong with it."""
+        return (
+            stream_id & 1 == 1
+            and stream_id > self._seen_id
+            and not self.is_draining
+            and len(self) < self._streams_max
+            and self._out_bytes + self.backlog_bytes <= BACKLOG_BYTES_MAX
+        )
 
-        Returns where the next frame begins; 0 if it is no such request or nothing usual, with
-        nothing changed. Nearly all requests are such, and most need no place among the streams.
-        """
-        start = at + HEADER_BYTES
-        if start > end or head.whole is None:
-            return 0
-        high, low, kind, flags, body_id = unpack_header(data, at)
-        size: int = high << 16 | low
-        if (
-            kind != DATA
-            or flags != END_STREAM
-            or body_id != stream_id
-            or start + size > end
-            or size > FRAME_BYTES_MAX
-            or stream_id & 1 == 0
-            or stream_id <= self._seen_id
-            or self.is_draining
-            or len(self._streams) >= self._streams_max
-            or self._out_bytes + self.backlog_bytes > BACKLOG_BYTES_MAX
-        ):
-            return 0
-        self._see(stream_id)
-        self._last_id = stream_id
-        self._read(size)
-        stream: Stream | None = head.whole(self, stream_id, head, data[start : start + size])
-        if stream is not None:
-            self._streams[stream_id] = stream
-        return start + size
+    def _place(self, stream_id: int, head: Head) -> Stream:
+        """Give a request a place among the streams."""
+        if head.content_length >= 0:
+            self._bodies[stream_id] = head.content_length
+        stream = self._accept(self, stream_id, head)
+        stream.window = self.stream_window
+        self._streams[stream_id] = stream
+        return stream
 
     def _read(self, size: int) -> None:
         """Give back the connection's window, whatever becomes of the stream.
@@ -298,23 +301,18 @@ class Connection(Peer):
         if isinstance(head, MalformedError) or flags & _DEPENDS_ON_ITSELF:
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
         if (
-            len(self._streams) >= self._streams_max
+            len(self) >= self._streams_max
             or self._out_bytes + self.backlog_bytes > BACKLOG_BYTES_MAX
         ):
             raise StreamFault(stream_id, ErrorCode.REFUSED_STREAM)
-        if head.content_length >= 0:
-            if flags & END_STREAM and head.content_length:
-                raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
-            self._bodies[stream_id] = head.content_length
-        stream = self._accept(self, stream_id, head)
-        stream.window = self.stream_window
-        self._streams[stream_id] = stream
+        if flags & END_STREAM and head.content_length > 0:
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
+        stream = self._place(stream_id, head)
         if flags & END_STREAM:
             stream.is_remote_closed = True
-            stream.opened()
+        stream.opened()
+        if flags & END_STREAM:
             stream.received(b"", 0, is_last=True)
-        else:
-            stream.opened()
 
     def _see(self, stream_id: int) -> None:
         """The client has opened a stream, and thereby closed all below that it never opened."""

@@ -270,7 +270,7 @@ class NativeProtocol(asyncio.Protocol):
         method = self._server.methods.get(path)
         if method is None:
             return self._server.methods.unknown(path)
-        if head.content_length < 0:
+        if head.timeout_s is None:
             host = self._server.host
             if isinstance(method, UnaryMethod):
                 head.whole = unary.answers_whole(host, method)

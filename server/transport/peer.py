@@ -40,6 +40,7 @@ from server.transport.frames import (
     settings,
     window_update,
 )
+from server.transport.head import Head
 from server.transport.hpack import EMPTY_TABLE, TABLE_BYTES_MAX
 
 BLOCK_BYTES_MAX: Final = 64 << 10  # Of a header block, as it is on the wire.
@@ -87,6 +88,8 @@ class Peer:
         self._streams_max = streams_max
         self._on_output = on_output
         self._streams: dict[int, Stream] = {}
+        # Requests whose body is still to come, and nothing else, as it looks: the head of each.
+        self._awaited: dict[int, Head] = {}
         # Streams we reset lately: the client may not know yet, and is not blamed.
         self._resets: OrderedDict[int, None] = OrderedDict()
         self._gaps: deque[range] = deque(maxlen=GAPS_MAX)  # Ids below `_seen_id` never used.
@@ -123,7 +126,7 @@ class Peer:
 
     def __len__(self) -> int:
         """How many streams are open."""
-        return len(self._streams)
+        return len(self._streams) + len(self._awaited)
 
     @property
     def is_settled(self) -> bool:
@@ -197,6 +200,7 @@ class Peer:
         self.is_dead = True
         self._blocked.clear()
         self._bodies.clear()
+        self._awaited.clear()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.lost(ErrorCode.CANCEL)
@@ -328,7 +332,7 @@ class Peer:
                 raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames to no purpose")
 
     def _die_if_done(self) -> None:
-        if self.is_draining and not self._streams:
+        if self.is_draining and not len(self):
             self.is_dead = True
             self._on_output()
 

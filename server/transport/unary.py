@@ -121,7 +121,8 @@ class UnaryCall(Rpc):
         if self.is_waiting:
             self.is_waiting = False
             self.host.active -= 1
-        self.host.done(self)
+        if self.deadline:
+            self.host.done(self)
 
     def reply(self, message: bytes) -> None:
         self._answered()
@@ -201,8 +202,6 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
         if call.is_over:
             return None
         call.is_placed = True
-        if call.is_waiting:
-            call.opened()
         return call
 
     return whole

@@ -40,7 +40,7 @@ class HeldFlusher:
             self._backend.sync()
         asyncio.get_running_loop().call_soon(done, error)
 
-    def flush(self, done: Done) -> None:
+    def flush(self, done: Done, *, is_alone: bool = False) -> None:  # noqa: ARG002  # no thread
         assert self._waiting is None, "at most one group is in flight"
         self.flushes += 1
         self._waiting = done
