@@ -81,6 +81,8 @@ class KVService:
         return encode.range_response(self._headers.at(self._store.published), result)
 
     def _get(self, key: bytes) -> bytes:
+        if self._state.auth.enabled:
+            self._state.principal().must_read(key, b"")
         self._state.tally.ranges += 1
         entry = self._store.index.entries.get(key)
         header = self._headers.at(self._store.published)

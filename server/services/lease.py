@@ -43,7 +43,7 @@ class LeaseService:
         self._headers = headers
         self._quota = quota
         self._lease_ids = lease_ids
-        renewals = Renewals(engine, state.store, state.lessor, headers)
+        renewals = Renewals(engine, state, headers)
         self.at_once: Final[Mapping[str, AtOnce]] = {"LeaseKeepAlive": renewals}
 
     def LeaseGrant(self, message: bytes, call: PeerCall) -> None:

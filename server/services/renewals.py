@@ -16,9 +16,9 @@ from google.protobuf.message import DecodeError
 
 from etcdpb.rpc_pb2 import LeaseKeepAliveRequest
 from lease.errors import LeaseNotFoundError
-from lease.lessor import Lease, LeaseID, Lessor
+from lease.lessor import Lease, LeaseID
 from mvcc.record import varint
-from mvcc.store import Store
+from server.commands.base import State
 from server.engine import Engine
 from server.header import Headers
 
@@ -28,10 +28,11 @@ _TTL: Final = b"\x18"  # LeaseKeepAliveResponse.TTL, field 3.
 
 
 class Renewals:
-    def __init__(self, engine: Engine, store: Store, lessor: Lessor, headers: Headers) -> None:
+    def __init__(self, engine: Engine, state: State, headers: Headers) -> None:
         self._engine = engine
-        self._store = store
-        self._lessor = lessor
+        self._auth = state.auth
+        self._store = state.store
+        self._lessor = state.lessor
         self._headers = headers
         self._leases: dict[bytes, Lease] = {}  # By the message that names it.
         self._replies: dict[bytes, bytes] = {}  # By message; all of them begin with `_header`.
@@ -39,6 +40,8 @@ class Renewals:
 
     def __call__(self, messages: list[bytes]) -> list[bytes]:
         """Renew the leases of `messages` up to the first that is not to be renewed just so."""
+        if self._auth.enabled or not self._auth.is_settled:
+            return []  # Who may renew what, the coroutine asks.
         leases = self._leases
         found = list(map(leases.get, messages))
         named = found if None not in found else self._learnt(messages)
