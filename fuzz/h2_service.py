@@ -15,7 +15,7 @@ from hyperframe.frame import Frame
 from server.call import Call
 from server.call_counts import CallCounts
 from server.status import Code, RpcError, Status
-from server.transport.connection import BLOCKS_MAX, Connection
+from server.transport.connection import Connection
 from server.transport.dispatch import UnaryMethod
 from server.transport.frames import FRAME_BYTES_MAX, HEADER_BYTES, PREFACE
 from server.transport.head import Head
@@ -23,6 +23,7 @@ from server.transport.host import Host
 from server.transport.hpack import TABLE_BYTES_MAX
 from server.transport.peer import RESETS_MAX
 from server.transport.plain import PlainCall
+from server.transport.requests import BLOCKS_MAX
 from server.transport.unary import RefusedCall, UnaryCall
 from tests.support.clock import FakeClock
 

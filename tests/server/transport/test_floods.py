@@ -7,12 +7,6 @@ from typing import Final
 
 import pytest
 
-from server.transport.connection import (
-    BLOCK_FRAMES_MAX,
-    BLOCK_KEPT_BYTES_MAX,
-    BLOCK_KEPT_FIELDS_MAX,
-    BLOCKS_MAX,
-)
 from server.transport.frames import (
     ACK,
     CONTINUATION,
@@ -31,6 +25,12 @@ from server.transport.frames import (
 )
 from server.transport.hpack import encode
 from server.transport.peer import BLOCK_BYTES_MAX, NUISANCES_MAX, RESETS_MAX, STREAMS_A_NUISANCE
+from server.transport.requests import (
+    BLOCK_FRAMES_MAX,
+    BLOCK_KEPT_BYTES_MAX,
+    BLOCK_KEPT_FIELDS_MAX,
+    BLOCKS_MAX,
+)
 from tests.server.transport.support import (
     REQUEST,
     Peer,
