@@ -20,7 +20,7 @@ import grpc.aio
 from etcdpb import kv_pb2
 from etcdpb import rpc_pb2 as pb
 from server.call import PeerCall, Stream
-from server.clock import SystemClock
+from server.clock import Clock, SystemClock
 from server.config import Config
 from server.tls import ServerTLS, open_tls
 from server.transport.base import Transport
@@ -150,9 +150,11 @@ def _shown(connection: ssl.SSLObject) -> Shown:
 
 
 @asynccontextmanager
-async def secure(transport: str, **settings: Any) -> AsyncIterator[Secure]:
+async def secure(
+    transport: str, clock: Clock | None = None, /, **settings: Any
+) -> AsyncIterator[Secure]:
     """Serve with TLS until the block ends; `settings` are fields of `Config`."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     with tempfile.TemporaryDirectory(prefix="tenure-") as directory:
         socket = Path(directory) / "s"
         urls = parse_urls(f"unixs://{socket}")

@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,10 +26,11 @@ from server.transport.frames import (
 )
 from server.transport.host import UNTAKEN_S
 from server.transport.linger import LINGER_BYTES_MAX, LINGER_S
-from server.transport.native import BEGIN_S, TICK_S, TICKS_PER_S
+from server.transport.native import BEGIN_S, TICK_S, TICKS_PER_S, NativeServer
 from tests.server.transport.sockets import (
     ACKNOWLEDGED,
     OPENING,
+    WAIT_S,
     WIDE,
     native,
     protocols,
@@ -37,9 +39,11 @@ from tests.server.transport.sockets import (
     request,
     watch,
 )
-from tests.server.transport.support import call
+from tests.server.transport.support import call, parsed
+from tests.support.authority import Authority
 from tests.support.client import until
 from tests.support.clock import FakeClock
+from tests.support.secure import secure, trusting
 from tests.support.serving import Running, running
 
 HOUR_S = 3600
@@ -122,6 +126,33 @@ async def test_what_comes_behind_a_violation_is_dropped_and_the_client_reads_why
         assert native(server).lingering
         client.close()
         await until(lambda: not native(server).lingering)
+
+
+def test_over_tls_the_client_reads_why_as_well(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        clock = FakeClock()
+        authority = Authority.make(tmp_path)
+        own = authority.issue("server")
+        async with secure(
+            "native", clock, cert_file=str(own.cert_file), key_file=str(own.key_file)
+        ) as server:
+            rpc = server.transport
+            assert isinstance(rpc, NativeServer)
+            reader, writer = await asyncio.open_unix_connection(
+                server.socket, ssl=trusting(authority), server_hostname="localhost"
+            )
+            writer.write(OPENING + frame(PING, 0, 0, b"short") + bytes(100_000))
+            await until(lambda: bool(rpc.lingering))
+            writer.write(bytes(100_000))
+            await clock.advance(LOOKS_S)
+            async with asyncio.timeout(WAIT_S):
+                *_, last = parsed(await reader.read())
+            assert isinstance(last, GoAwayFrame)
+            assert last.error_code == ErrorCode.FRAME_SIZE_ERROR
+            writer.transport.abort()
+            await until(lambda: not rpc.lingering)
+
+    asyncio.run(scenario())
 
 
 @timed()
