@@ -82,6 +82,8 @@ class _Socket:
 
     async def receive(self) -> Message:
         if self._is_asked and not self._is_stream:
+            while (await self._receive())["type"] == "websocket.receive":
+                pass  # Nobody waits for more than the one; it is the leaving that matters.
             return _GONE
         message = await self._next()
         if message["type"] != "websocket.receive":

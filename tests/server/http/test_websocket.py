@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -13,9 +14,11 @@ from server.http.websocket import WebSockets
 from server.metrics.exposition import render
 from tests.server.http.sockets import connect, handshake, hear, say
 from tests.server.http.support import b64, web, wired
+from tests.server.http.test_gateway import ask
 from tests.server.metrics import parse
 from tests.support.client import until
 from tests.support.serving import Running
+from tests.support.waits import queued
 
 STOPPED = "etcdserver: server stopped"
 
@@ -203,6 +206,56 @@ async def test_the_token_comes_as_a_protocol_or_a_cookie(
     assert dict(request["headers"]).get(b"authorization") == token
     assert said[0].get("subprotocol") == protocol
     assert [message["type"] for message in said] == ["websocket.accept", "websocket.close"]
+
+
+@web()
+async def test_with_authentication_the_token_is_the_users(
+    server: Running, client: httpx.AsyncClient
+) -> None:
+    for name, request in (
+        ("user/add", {"name": "root", "password": "r"}),
+        ("role/add", {"name": "root"}),
+        ("user/grant", {"user": "root", "role": "root"}),
+        ("enable", {}),
+    ):
+        await ask(client, f"auth/{name}", request)
+    token = (await ask(client, "auth/authenticate", {"name": "root", "password": "r"}))["token"]
+    for tokens, is_let_in in (([], False), (["Bearer", "x"], False), (["Bearer", token], True)):
+        async with connect(server, "/v3/watch", subprotocols=tokens or None) as socket:
+            await say(socket, {"create_request": {"key": b64("a")}})
+            assert (await hear(socket))["result"].get("canceled", False) is not is_let_in
+
+
+# --- what waits ---
+
+
+@web()
+async def test_a_lock_is_waited_for(server: Running, client: httpx.AsyncClient) -> None:
+    for lease in (7, 8):
+        await ask(client, "lease/grant", {"TTL": 60, "ID": lease})
+    held = await ask(client, "lock/lock", {"name": b64("a"), "lease": 7})
+    async with connect(server, "/v3/lock/lock") as socket:
+        await say(socket, {"name": b64("a"), "lease": 8})
+        await say(socket, {"name": b64("b"), "lease": 8})  # One too many, which nobody reads.
+        await queued(server.client, b"a", 2)
+        await ask(client, "lock/unlock", {"key": held["key"]})
+        assert (await hear(socket))["key"] == b64("a/8")
+        assert await close_code(socket) == 1000
+    assert (await server.client.get(b"b/", b"b0")).count == 0
+
+
+@web()
+async def test_a_client_that_leaves_waits_for_no_lock_any_more(
+    server: Running, client: httpx.AsyncClient
+) -> None:
+    for lease in (7, 8):
+        await ask(client, "lease/grant", {"TTL": 60, "ID": lease})
+    await ask(client, "lock/lock", {"name": b64("a"), "lease": 7})
+    async with connect(server, "/v3/lock/lock") as socket:
+        await say(socket, {"name": b64("a"), "lease": 8})
+        await queued(server.client, b"a", 2)
+    await until(lambda: not server.streams)
+    assert [kv.key for kv in (await server.client.get(b"a/", b"a0")).kvs] == [b"a/7"]
 
 
 # --- the server's end ---
