@@ -28,9 +28,9 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	$(PIP_INSTALL) -r $<
 	@touch $@
 
-# python-etcd3 is published as source only. It is pure Python, and setuptools is in dev.txt.
+# Three are published as source only. They are pure Python, and setuptools is in dev.txt.
 $(VENV)/.compat: requirements/compat.txt $(VENV)/.dev
-	$(PIP_INSTALL) --no-binary etcd3 --no-build-isolation -r $<
+	$(PIP_INSTALL) --no-binary etcd3,python-etcd,ydiff --no-build-isolation -r $<
 	@touch $@
 
 $(VENV)/.aetcd: requirements/aetcd.txt | $(BIN)/python

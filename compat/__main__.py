@@ -6,6 +6,7 @@ Most of a suite's time is waiting for a TTL or a process, so a few run at once.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from compat.targets import ROOT, TARGETS, Target
 from compat.wires import WIRES
 
 JOBS: Final = 4  # At once, on two cores.
+_COUNTS: Final = re.compile(r"\b\d+ (passed|skipped|deselected).* in \d")
 _FINE: Final = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -44,7 +46,8 @@ class Job:
             [
                 *(sys.executable, "-m", "pytest", str(self.suite.path)),
                 *("--target", self.target.name, "--outcomes", str(self.outcomes)),
-                *("-q", "-p", "no:cacheprovider", *self.arguments),
+                *("-q", "-p", "no:cacheprovider", *self.suite.options),
+                *self.arguments,
             ],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -54,8 +57,8 @@ class Job:
             check=False,
         )
         is_fine = run.returncode in _FINE
-        last = (run.stdout.strip().splitlines() or ["nothing said"])[-1]
-        said = last if is_fine else f"\n{run.stdout}"
+        counts = [line for line in run.stdout.splitlines() if _COUNTS.search(line)]
+        said = counts[-1] if is_fine and counts else f"\n{run.stdout}"
         took_s = time.monotonic() - start
         print(f"{self.suite.title} to {self.target.title}, {took_s:.0f} s: {said}", flush=True)
         return is_fine
