@@ -25,6 +25,7 @@ from server.lease_ids import LeaseIDs
 from server.metrics.observed import Observed, ObservedFlusher
 from server.metrics.sources import Sources
 from server.passwords import Passwords, cost_in_force
+from server.patience import Patience
 from server.quota import Quota
 from server.recovery import Recovered
 from server.services.auth import AuthService
@@ -56,6 +57,7 @@ class Core:
     hub: WatchHub
     expirer: Expirer
     sweeper: Sweeper
+    patience: Patience
     auto_compactor: AutoCompactor | None
     flusher: Flusher
     tails: Tails
@@ -69,10 +71,11 @@ class Core:
         self.passwords.close()
 
     async def serve(self) -> None:
-        """Expire, compact and sweep until cancelled; ends with the error if one of these does."""
+        """Expire, compact, sweep, give up; until cancelled, or one of them ends with an error."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.expirer.run())
             tasks.create_task(self.sweeper.run())
+            tasks.create_task(self.patience.run())
             if self.auto_compactor is not None:
                 tasks.create_task(self.auto_compactor.run())
 
@@ -194,6 +197,7 @@ def build_core(
         hub,
         expirer,
         sweeper,
+        Patience(engine, clock, timeout_s=config.request_timeout_s),
         auto_compactor,
         flusher,
         tails,

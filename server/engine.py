@@ -15,7 +15,8 @@ unless the group in flight holds that lease's own grant or revoke (`unsettled`).
 
 Failure: a refused command changes nothing and its caller gets the error. Whatever else raises
 here leaves memory and disk in disagreement: `on_fatal` is called, which ends the process, and a
-restart recovers from the disk. Nothing is answered after it.
+restart recovers from the disk. Nothing is answered after it. A disk that does not answer at all
+is no failure: requests wait, until `give_up` tells their clients that they timed out.
 """
 
 from __future__ import annotations
@@ -25,19 +26,21 @@ import math
 from collections import deque
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from lease.lessor import Lease, LeaseID
 from mvcc.backend.base import Backend
 from mvcc.watch import WatchHub
-from server.auth.caller import THE_SERVER, Caller, ServerToken
+from server import status
+from server.auth.caller import THE_SERVER, Caller
 from server.call import PeerCall
 from server.clock import Clock
 from server.commands.base import Command, State
 from server.flusher import Flusher
 from server.lease_clock import LeaseClock
+from server.pending import NOBODY, Applied, Asked, Pending, Read, Waiter, is_own
 from server.slow import Slow
-from server.status import STATUS_OF, TooManyRequestsError
+from server.status import STATUS_OF, RpcError, TooManyRequestsError
 
 GROUP_COMMANDS_MAX: Final = 2000  # Share one fsync; about 20 ms of loop time at most.
 GROUP_BYTES_MAX: Final = 4 << 20  # `write` holds the GIL: some 10 ms for this much.
@@ -53,13 +56,6 @@ class Acknowledged(Protocol):
     """Where the newest acknowledged state is noted before an answer leaves (see `mvcc` mark)."""
 
     def set(self, revision: int, sequence: int) -> None: ...
-
-
-# Plain tuples: one is made for each request, and one with names costs five times as much.
-# The command, who waits for it, how its result is encoded, the size of the request in bytes.
-_Pending = tuple[Command[Any], PeerCall, Callable[[Any], bytes], int]
-# What answers, the request, who waits.
-_Read = tuple[Callable[[Any], bytes], Any, PeerCall]
 
 
 class EngineStats(NamedTuple):
@@ -91,17 +87,19 @@ class Engine:
         self._acknowledged = acknowledged
         self._on_fatal = on_fatal
         self.slow = slow or Slow(math.inf)
-        self._queue: deque[_Pending] = deque()
+        self._queue: deque[Pending] = deque()
         self._queue_bytes = 0
-        self._reads: list[_Read] = []
-        # Of each command of the group in flight: who waits, how to encode, the result or refusal.
-        self._group: list[tuple[PeerCall, Callable[[Any], bytes], Any, Exception | None]] = []
+        self._reads: list[Read] = []
+        self._group: list[Applied] = []
         self._is_scheduled = False
         self._in_flight = False
         self._settling: list[asyncio.Future[None]] = []
         self.renewals = 0  # Leases renewed so far.
         self._groups = 0
-        self._commands = 0
+        self._commands = 0  # Taken from the queue and applied or refused.
+        self._reads_done = 0
+        self._forgotten = 0  # Commands taken from the queue and never applied.
+        self.given_up = 0  # Requests told that they timed out.
 
     # --- asking for changes ---
 
@@ -131,11 +129,11 @@ class Engine:
         refused for want of room: full of clients' writes, the server must expire leases all the
         same. Each task and stream has one at a time.
         """
-        waiter: _Waiter[ResultT] = _Waiter(asyncio.get_running_loop(), caller)
+        waiter: Waiter[ResultT] = Waiter(asyncio.get_running_loop(), caller)
         self._enqueue((command, waiter, waiter.keep, 0))
         return await waiter.future
 
-    def _enqueue(self, pending: _Pending) -> None:
+    def _enqueue(self, pending: Pending) -> None:
         self._queue.append(pending)
         self._queue_bytes += pending[3]
         self._schedule()
@@ -213,6 +211,50 @@ class Engine:
     def now(self) -> float:
         """Clock seconds."""
         return self._clock.now()
+
+    # --- giving up ---
+
+    def asked(self) -> Asked:
+        """How many requests there were so far, those that wait included."""
+        taken = self._forgotten + self._commands
+        return Asked(taken + len(self._queue), self._reads_done + len(self._reads))
+
+    def give_up(self, asked: Asked) -> int:
+        """Fail every client's request that was there when `asked` was counted and still waits.
+
+        Returns how many. Commands in the queue are forgotten; those in flight may yet be made.
+        The server's own commands wait on.
+        """
+        timed_out = self._take_old_reads(asked.reads)
+        taken, group = self._forgotten + self._commands, self._group
+        old_in_flight = asked.commands - (taken - len(group))
+        for index in range(max(0, min(old_in_flight, len(group)))):
+            call, encode, result, refusal = group[index]
+            if call is not NOBODY and not is_own(encode):
+                timed_out.append(call)
+                group[index] = (NOBODY, encode, result, refusal)
+        kept: list[Pending] = []
+        for _ in range(max(0, asked.commands - taken)):
+            pending = self._queue.popleft()
+            _, call, encode, size_bytes = pending
+            if call is NOBODY or is_own(encode):
+                kept.append(pending)
+                continue
+            self._queue_bytes -= size_bytes
+            self._forgotten += 1
+            timed_out.append(call)
+        self._queue.extendleft(reversed(kept))
+        for call in timed_out:
+            call.fail(RpcError(status.REQUEST_TIMED_OUT))
+        self.given_up += len(timed_out)
+        return len(timed_out)
+
+    def _take_old_reads(self, asked: int) -> list[PeerCall]:
+        old = max(0, asked - self._reads_done)
+        calls = [call for _, _, call in self._reads[:old]]
+        del self._reads[:old]
+        self._reads_done += old
+        return calls
 
     # --- the turn ---
 
@@ -308,6 +350,7 @@ class Engine:
             else:
                 call.reply(encode(result))
         reads, self._reads = self._reads, []
+        self._reads_done += len(reads)
         for answer, request, call in reads:
             state.caller = call
             try:
@@ -323,30 +366,3 @@ class Engine:
                 waiter.set_result(None)
         if self._queue:  # Behind the waiters: else they would starve while clients write.
             self._schedule()
-
-
-class _Waiter(Generic[ResultT]):
-    """A call that a coroutine awaits: it keeps the result itself, and no bytes of it."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, caller: Caller) -> None:
-        self.future: asyncio.Future[ResultT] = loop.create_future()
-        self._caller = caller
-
-    @property
-    def token(self) -> str | ServerToken | None:
-        return self._caller.token
-
-    @property
-    def peer_cn(self) -> str | None:
-        return self._caller.peer_cn
-
-    def keep(self, result: ResultT) -> bytes:
-        if not self.future.done():  # The coroutine may have been cancelled.
-            self.future.set_result(result)
-        return b""
-
-    def reply(self, message: bytes) -> None: ...
-
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)

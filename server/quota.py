@@ -7,14 +7,11 @@ disk's real use is. A request that costs nothing always passes (etcd 3.5.7).
 
 from __future__ import annotations
 
-from typing import Final
-
 from etcdpb.rpc_pb2 import AlarmType
-from server.auth.caller import TheServer
-from server.call import PeerCall
 from server.commands.alarm import ActivateAlarm
 from server.commands.base import State
 from server.engine import Engine
+from server.pending import NOBODY
 from server.status import NoSpaceError
 
 
@@ -40,21 +37,10 @@ class Quota:
             return
         if not self._state.alarms.is_raised(AlarmType.NOSPACE):
             command = ActivateAlarm(self._member_id, AlarmType.NOSPACE)
-            self._engine.submit(command, _NOBODY, lambda _: b"")
+            self._engine.submit(command, NOBODY, lambda _: b"")
         raise NoSpaceError
 
 
 def db_size(state: State) -> int:
     """StatusResponse.dbSize, in bytes: what quota and alarms go by."""
     return state.store.in_use + state.store.freed
-
-
-class _Nobody(TheServer):
-    """The server, which waits for no answer. The alarm is raised, or the process ends."""
-
-    def reply(self, message: bytes) -> None: ...
-
-    def fail(self, error: Exception) -> None: ...
-
-
-_NOBODY: Final[PeerCall] = _Nobody()

@@ -114,6 +114,7 @@ PERMISSION_NOT_GIVEN: Final = _etcd(Code.INVALID_ARGUMENT, "permission not given
 PERMISSION_NOT_GRANTED: Final = _etcd(
     Code.FAILED_PRECONDITION, "permission is not granted to the role"
 )
+REQUEST_TIMED_OUT: Final = _etcd(Code.UNAVAILABLE, "request timed out")
 SERVER_STOPPED: Final = _etcd(Code.UNAVAILABLE, "server stopped")
 WATCH_CANCELED: Final = _etcd(Code.CANCELLED, "watch canceled")
 # Real etcd sends these with code Unknown: the first two map to client-side error values that have

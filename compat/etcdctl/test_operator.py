@@ -60,6 +60,7 @@ def test_the_data_scale_check_reads_the_servers_memory(
 @pytest.mark.skipif(
     "COMPAT_PERF" not in os.environ, reason=f"takes {PERF_S} s; COMPAT_PERF=1 has it done"
 )
+@pytest.mark.timeout(2 * PERF_S)
 def test_the_performance_check_is_passed(etcdctl: Etcdctl, fresh_server: Server) -> None:
     assert fresh_server.endpoint == etcdctl.endpoint
     with etcdctl.running("check", "perf", "--load=s") as running:

@@ -14,11 +14,11 @@ from etcdpb.rpc_pb2 import AlarmRequest, AlarmResponse, AlarmType, RangeRequest
 from server.auth.caller import SERVER
 from server.http.calls import OneCall
 from server.http.refusals import refusal_of
+from server.status import REQUEST_TIMED_OUT
 from server.transport.dispatch import MethodTable, UnaryMethod
 
 _RANGE: Final = "/etcdserverpb.KV/Range"
 _ALARM: Final = "/etcdserverpb.Maintenance/Alarm"
-_TIMED_OUT: Final = "etcdserver: request timed out"
 _KNOWN: Final = (AlarmType.NOSPACE, AlarmType.CORRUPT)
 
 Check = Callable[[], Awaitable[str]]
@@ -85,6 +85,6 @@ class Health:
             async with asyncio.timeout(self._timeout_s):
                 return await OneCall(SERVER).made(method.handle, message), ""
         except TimeoutError:
-            return b"", _TIMED_OUT
+            return b"", REQUEST_TIMED_OUT.message
         except Exception as error:  # noqa: BLE001  # whatever it is, it is not well
             return b"", refusal_of(error).message

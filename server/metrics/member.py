@@ -79,6 +79,7 @@ def _proposals(sources: Sources) -> Iterator[Family]:
     index = sources.state.store.backend.sequence()
     counted = [sources.calls[path] for path in _PROPOSING if path in sources.calls]
     failed = sum(counts.failed[code] for counts in counted for code in _GIVEN_UP)
+    failed += sources.engine.given_up
     yield gauge("etcd_server_proposals_committed_total", "The raft index committed.", index)
     yield gauge("etcd_server_proposals_applied_total", "The raft index applied.", index)
     yield counter(
@@ -91,7 +92,7 @@ def _proposals(sources: Sources) -> Iterator[Family]:
     )
     yield counter(
         "etcd_server_proposals_failed_total",
-        "Changes whose clients gave up before they were answered.",
+        "Changes whose clients gave up, or were told that they timed out.",
         failed,
     )
 

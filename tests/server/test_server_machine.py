@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -140,22 +141,32 @@ class ServerMachine(RuleBasedStateMachine):
     def some_while_a_group_is_in_flight(
         self, first: list[Any], reads: list[Any], second: list[Any]
     ) -> None:
+        # In the order they are answered in, which is that of the one list of changes: a transaction
+        # that reads the disk, and all behind it, may have to wait for the group after next.
+        answered: list[tuple[Any, Answer]] = []
+
+        def note(request: Any, answer: Answer) -> None:
+            answered.append((request, answer))
+
+        def ask(asked: list[Any]) -> list[Answer]:
+            return [self.server.ask(each, Answer(partial(note, each))) for each in asked]
+
         async def scenario() -> None:
             flusher = self.server.flusher
-            first_asked = [(r, self.server.ask(r)) for r in first if not requests.is_read(r)]
+            answers = ask([each for each in first if not requests.is_read(each)])
             flusher.hold()
             await settle()
             is_in_flight = flusher.is_waiting
-            asked = [(request, self.server.ask(request)) for request in reads]
-            second_asked = [(r, self.server.ask(r)) for r in second if not requests.is_read(r)]
+            answers += ask(reads)
+            answers += ask([each for each in second if not requests.is_read(each)])
             if is_in_flight:
                 await settle()
                 # What leaves at once is a refusal of the request itself.
-                waiting = [answer for _, answer in (*first_asked, *asked, *second_asked)]
-                assert all(a.error is not None for a in waiting if a.is_done)
+                assert all(each.error is not None for each in answers if each.is_done)
             flusher.let_go()
             await settle()
-            for request, answer in (*first_asked, *asked, *second_asked):
+            assert len(answered) == len(answers)
+            for request, answer in answered:
                 self._expect(request, answer)
 
         self._run(scenario())

@@ -69,6 +69,7 @@ OLD_AUTH_REVISION           3   etcdserver: revision of auth store is old
 NO_PASSWORD_USER            2   auth: authentication failed, password was given for no password user
 VERIFY_ONLY                 2   auth: token signing attempted with verify-only key
 PASSWORD_TOO_LONG           2   bcrypt: password length exceeds 72 bytes
+REQUEST_TIMED_OUT          14   etcdserver: request timed out
 SERVER_STOPPED             14   etcdserver: server stopped
 WATCH_CANCELED              1   etcdserver: watch canceled
 TOO_MANY_REQUESTS           2   etcdserver: too many requests
