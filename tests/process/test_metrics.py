@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import time
 from pathlib import Path
 from typing import Final
 
+import grpc
 import pytest
 
 from tests.process.conftest import ON_EACH_TRANSPORT, Servers
@@ -85,6 +87,45 @@ def test_what_clients_did_is_on_the_page(servers: Servers, transport: str) -> No
     assert page['tenure_lease_revoked_keys_bucket{le="2"}'] == 0
     assert page['tenure_lease_revoked_keys_bucket{le="4"}'] == 1
     assert page["tenure_lease_revoked_keys_sum"] == 3
+
+
+def test_the_life_of_leases_is_on_the_page(servers: Servers, transport: str) -> None:
+    server, url = monitored(servers, transport, "--heartbeat-interval=1", "--election-timeout=5")
+    client = servers.client(server)
+    lease = client.grant(1)
+    client.put(b"k", b"v", lease=lease)
+    for _ in range(3):
+        assert client.keep_alive(lease) == 1
+    with client.watch(2) as events:
+        while not any(event.type for event in events.receive().events):
+            pass  # The put; the delete comes when the lease has expired.
+        page = scrape(url)
+        assert page.calls("started", "Watch", "Watch", "bidi_stream") == 1
+        assert page.handled("Watch", "Watch", "bidi_stream") == {}
+    assert page["etcd_debugging_lease_granted_total"] == 1
+    assert page["etcd_debugging_lease_renewed_total"] == 3
+    assert page["etcd_debugging_server_lease_expired_total"] == 1
+    assert page["tenure_lease_expiry_lag_seconds_count"] == 1
+    assert page["tenure_lease_revoked_keys_sum"] == 1
+    assert page["tenure_lease_live"] == 0
+
+
+def test_how_calls_ended_is_on_the_page(servers: Servers, transport: str) -> None:
+    server, url = monitored(servers, transport)
+    client = servers.client(server)
+    client.put(b"k", b"v")
+    with pytest.raises(grpc.RpcError):
+        client.put(b"k", b"v", lease=12345)
+    with pytest.raises(grpc.RpcError):
+        client.put(b"", b"v")
+    with client.watch(1):
+        pass  # Its client ends it, which is no failure: an alert would fire on those.
+    wanted = {"OK": 1, "NotFound": 1, "InvalidArgument": 1}
+    assert scrape(url).handled("KV", "Put") == wanted
+    deadline = time.monotonic() + WAIT_S
+    while not (ended := scrape(url).handled("Watch", "Watch", "bidi_stream")):
+        assert time.monotonic() < deadline
+    assert ended == {"Canceled": 1}
 
 
 def test_calls_are_timed_if_that_is_asked_for(servers: Servers, transport: str) -> None:
