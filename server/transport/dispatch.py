@@ -75,14 +75,16 @@ class MethodTable:
                 handler = self._guard.guarded(path, handler)
             counts = self._counts[path] = CallCounts(is_timed=self._is_timed)
             if inspect.iscoroutinefunction(handler):
+                spared = at_once.get(method.name)
                 if counts.handling is not None:
                     handler = timed_stream(handler, counts.handling)
+                    spared = None  # It is the coroutine whose time is taken.
                 self._methods[path] = StreamMethod(
                     handler,
                     counts,
                     method.client_streaming,
                     method.server_streaming,
-                    at_once.get(method.name),
+                    spared,
                 )
             else:
                 if counts.handling is not None:

@@ -56,6 +56,16 @@ async def test_a_stream_is_in_them_when_it_ends(server: Running) -> None:
 
 
 @served(metrics="extensive")
+async def test_keepalives_are_in_them_whichever_way_they_are_served(server: Running) -> None:
+    stream = server.client.lease.LeaseKeepAlive()
+    await stream.send(pb.LeaseKeepAliveRequest(ID=1))
+    await stream.receive()
+    await stream.half_close()
+    assert await stream.receive_or_end() is None
+    assert count(server, "Lease", "LeaseKeepAlive", "bidi_stream") == 1
+
+
+@served(metrics="extensive")
 async def test_what_comes_as_json_is_in_them(server: Running) -> None:
     if server.config.transport == "grpcio":
         return  # It has no HTTP on its client port.
