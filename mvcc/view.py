@@ -2,7 +2,8 @@
 
 Rules and their order are those of etcd's server/etcdserver/txn/range.go and
 server/storage/mvcc/kvstore_txn.go. The common case, live keys in key order, joins stored
-frames and parses nothing; sorting and filtering parse every key of the range.
+frames and parses nothing. Nor does sorting and filtering by what the index knows of each key's
+newest version; only values, and versions of the past, are parsed for it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,25 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from etcdpb.kv_pb2 import KeyValue
 from etcdpb.rpc_pb2 import RangeRequest
+from mvcc.entry import Entry
 from mvcc.keyrange import KeyRange
 from mvcc.record import frame, parse
 from mvcc.store import Store
 
-_SORT_KEY: Final[dict[int, Callable[[KeyValue], object]]] = {
-    RangeRequest.KEY: attrgetter("key"),
+
+class _Parsed(NamedTuple):
+    """What rows are sorted and filtered by, under the names that an `Entry` has for it."""
+
+    frame: bytes
+    version: int
+    create_revision: int
+    mod_revision: int
+    value: bytes
+
+
+# By target, but for the key: rows come in its order.
+_SORT_KEY: Final[dict[int, Callable[[Entry | _Parsed], object]]] = {
     RangeRequest.VERSION: attrgetter("version"),
     RangeRequest.CREATE: attrgetter("create_revision"),
     RangeRequest.MOD: attrgetter("mod_revision"),
@@ -81,14 +93,18 @@ def _range(store: Store, request: RangeRequest, revision: int | None) -> RangeRe
     else:
         # With neither an order nor a filter etcd fetches limit + 1 keys *in key order* and sorts
         # those, though the target asks for another order. Clients see it, so we do it too.
-        all_of_it = order != RangeRequest.NONE or _has_filters(request)
-        fetched = _frames(store, keys, revision, 0)
-        count = len(fetched)
-        if limit and not all_of_it:
-            fetched = fetched[: limit + 1]
-        kvs = [kv for kv in map(parse, fetched) if _passes(kv, request)]
-        kvs.sort(key=_SORT_KEY[target], reverse=order == RangeRequest.DESCEND)  # type: ignore[arg-type]  # the keys of one target compare
-        frames = [frame(kv.SerializeToString()) for kv in kvs]
+        rows = _rows(store, keys, revision, with_values=target == RangeRequest.VALUE)
+        count = len(rows)
+        if _has_filters(request):
+            rows = [row for row in rows if _passes(row, request)]
+        elif limit and order == RangeRequest.NONE:
+            del rows[limit + 1 :]
+        if target in _SORT_KEY:
+            rows.sort(key=_SORT_KEY[target], reverse=order == RangeRequest.DESCEND)  # type: ignore[arg-type]  # the keys of one target compare
+        elif order == RangeRequest.DESCEND:
+            rows.reverse()
+        # One more than is asked for tells that there are more.
+        frames = [row.frame for row in (rows[: limit + 1] if limit else rows)]  # type: ignore[misc]  # a live key has one
     more = bool(limit) and len(frames) > limit
     if more:
         del frames[limit:]
@@ -127,6 +143,20 @@ def _frames(
     return frames
 
 
+def _rows(
+    store: Store, keys: KeyRange, revision: int | None, *, with_values: bool
+) -> list[Entry | _Parsed]:
+    """The same in key order, with what each key's version is sorted and filtered by."""
+    if revision is None and not with_values:
+        entries = store.index.entries
+        return [entries[key] for key in store.index.keys(keys, 0)]
+    rows: list[Entry | _Parsed] = []
+    for framed in _frames(store, keys, revision, 0):
+        kv = parse(framed)
+        rows.append(_Parsed(framed, kv.version, kv.create_revision, kv.mod_revision, kv.value))
+    return rows
+
+
 def _has_filters(request: RangeRequest) -> bool:
     return bool(
         request.min_mod_revision
@@ -136,7 +166,7 @@ def _has_filters(request: RangeRequest) -> bool:
     )
 
 
-def _passes(kv: KeyValue, request: RangeRequest) -> bool:
+def _passes(kv: Entry | _Parsed, request: RangeRequest) -> bool:
     """Each bound that is not 0 counts, a negative one too."""
     low, high = request.min_mod_revision, request.max_mod_revision
     if (low and kv.mod_revision < low) or (high and kv.mod_revision > high):
