@@ -6,10 +6,15 @@ from server.flags import ALL_SETTINGS
 from tools import gen_docs
 
 PAGE = gen_docs.ROOT / "docs" / "configuration.md"
+METRICS = gen_docs.ROOT / "docs" / "metrics.md"
 
 
 def test_the_configuration_page_is_what_the_settings_say() -> None:
     assert PAGE.read_text(encoding="utf-8") == gen_docs.configuration_page(), "run `make docs`"
+
+
+def test_the_table_of_metrics_is_what_the_server_says() -> None:
+    assert METRICS.read_text(encoding="utf-8") == gen_docs.metrics_page(), "run `make docs`"
 
 
 def test_every_flag_is_on_the_configuration_page() -> None:

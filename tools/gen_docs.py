@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from server.accepted import accepted_settings  # noqa: E402  # Found by the line above.
 from server.config import Effect, Setting, settings  # noqa: E402
+from tools.metrics_table import metrics_table  # noqa: E402
 
 INTRODUCTION: Final = """\
 # Configuration
@@ -35,6 +36,7 @@ variable is then ignored, as etcd does it. A key that nobody knows is named in t
 `tenure` ends with 2 if an argument cannot be read as a flag, and with 1 if a setting cannot be
 honoured; the reason is on standard error.
 """
+METRICS_HEADING: Final = "## All of them\n"
 
 
 def configuration_page() -> str:
@@ -68,6 +70,13 @@ def _configuration_lines() -> Iterator[str]:
             yield f"| {_names(each)} | {each.help} |"
 
 
+def metrics_page() -> str:
+    """The page, of which only what stands below the last heading is written here."""
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    head = page[: page.index(METRICS_HEADING) + len(METRICS_HEADING)]
+    return f"{head}\n{metrics_table()}"
+
+
 def _names(setting: Setting) -> str:
     return ", ".join(f"`--{name}`" for name in (setting.flag, *setting.aliases))
 
@@ -77,13 +86,16 @@ def _cell(text: str) -> str:
 
 
 def main() -> int:
-    page = ROOT / "docs" / "configuration.md"
-    text = configuration_page()
-    if "--check" in sys.argv[1:]:
-        return int(not page.exists() or page.read_text(encoding="utf-8") != text)
-    page.write_text(text, encoding="utf-8")
-    print(f"wrote {page.relative_to(ROOT)}")
-    return 0
+    changed = 0
+    for name, text in (("configuration", configuration_page()), ("metrics", metrics_page())):
+        page = ROOT / "docs" / f"{name}.md"
+        if page.exists() and page.read_text(encoding="utf-8") == text:
+            continue
+        changed = 1
+        if "--check" not in sys.argv[1:]:
+            page.write_text(text, encoding="utf-8")
+            print(f"wrote {page.relative_to(ROOT)}")
+    return changed if "--check" in sys.argv[1:] else 0
 
 
 if __name__ == "__main__":
