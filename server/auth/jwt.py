@@ -41,6 +41,8 @@ class JwtTokens:
             claims = self._check(token)
             if claims is None:
                 return None
+        else:
+            self._checked.move_to_end(token)
         expiry, begin = claims.get("exp"), claims.get("nbf")
         if (expiry is not None and now >= expiry) or (begin is not None and now < begin):
             return None
