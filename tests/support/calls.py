@@ -17,11 +17,11 @@ from server.status import Status, status_of
 class Answer:
     """A unary call. Knows whether it was answered, and with what."""
 
-    __slots__ = ("_on_done", "error", "message")
-    token: str | ServerToken | None = None
+    __slots__ = ("_on_done", "error", "message", "token")
     peer_cn: str | None = None
 
     def __init__(self, on_done: Callable[[Answer], None] | None = None) -> None:
+        self.token: str | ServerToken | None = None
         self.message: bytes | None = None
         self.error: Exception | None = None
         self._on_done = on_done
