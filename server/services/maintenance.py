@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator
 from typing import Final, TypeVar
 
@@ -28,11 +29,14 @@ from server.commands.base import State
 from server.commands.kv import NoteDefragmented
 from server.engine import Engine
 from server.header import Headers
+from server.log import fields
 from server.quota import Quota, db_size
 from server.services.downgrade import Downgrades
 from server.snapshot.save import Snapshots
 from server.status import RpcError
 from server.version import CLUSTER_VERSION, ETCD_VERSION
+
+logger = logging.getLogger(__name__)
 
 # Not `meta`: its term counts the starts, and a restart is to change nothing here.
 _HASHED: Final = tuple(column for column in Column if column is not Column.META)
@@ -56,6 +60,7 @@ class MaintenanceService:
         self._backend = backend
         self._headers = headers
         self._quota = quota
+        self._defragmenting: asyncio.Task[None] | None = None
         self._downgrades = Downgrades(engine, state, headers)
         self._snapshots = snapshots
 
@@ -122,12 +127,32 @@ class MaintenanceService:
     async def Defragment(self, stream: Stream) -> None:
         """Unary on the wire. Gives back what compaction freed, while everything else goes on.
 
-        The reply is empty: etcd's has not so much as a header.
+        Who asks while it is done, waits for the same end. The reply is empty: etcd's has not so
+        much as a header.
         """
         await stream.receive()
+        if self._defragmenting is None:
+            self._defragmenting = asyncio.ensure_future(self._defragment())
+            self._defragmenting.add_done_callback(self._defragmented)
+        # It goes on when the caller leaves, or is out of time: etcdctl gives it five seconds.
+        await asyncio.shield(self._defragmenting)
+        await stream.send(b"")
+
+    async def _defragment(self) -> None:
+        began, before = self._engine.now(), db_size(self._state)
+        logger.info("starting defragment", extra=fields(db_size=before))
         await asyncio.to_thread(self._backend.compact)
         await self._engine.run(NoteDefragmented())
-        await stream.send(b"")
+        took_s = round(self._engine.now() - began, 3)
+        logger.info(
+            "finished defragment",
+            extra=fields(db_size=db_size(self._state), db_size_before=before, took_s=took_s),
+        )
+
+    def _defragmented(self, done: asyncio.Task[None]) -> None:
+        self._defragmenting = None
+        if not done.cancelled() and (error := done.exception()) is not None:
+            logger.error("failed to defragment", extra=fields(error=str(error)))
 
     async def Hash(self, stream: Stream) -> None:
         """Unary on the wire. One number for all that is stored; for tests, as etcd says."""

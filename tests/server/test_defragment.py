@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from etcdpb import rpc_pb2 as pb
+from mvcc.backend.errors import BackendIOError
 from mvcc.backend.memory import MemoryBackend
 from server import status
-from tests.support.client import Client, refusal
-from tests.support.serving import Running, running, served
+from server.config import TRANSPORTS
+from server.status import Code
+from tests.support.client import Client, refusal, until
+from tests.support.serving import GRACE_S, Running, running, served
+from tests.support.waits import leave, waiting
 
 ALL: Final = b"\0"
 QUOTA: Final = 20_000
@@ -121,3 +129,67 @@ def test_the_hash_of_all_is_not_zero_and_the_same_after_a_restart(tmp_path: Path
             assert await _hash(server.client) == changed
 
     asyncio.run(scenario())
+
+
+class _SlowBackend(MemoryBackend):
+    """Its defragmentation ends when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_end = threading.Event()
+        self.compactions = 0
+
+    def compact(self) -> None:
+        self.compactions += 1
+        self.may_end.wait(GRACE_S)
+        super().compact()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_defragmentation_goes_on_without_who_asked_for_it(
+    transport: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And whoever asks meanwhile waits for the same one."""
+    caplog.set_level(logging.INFO)
+
+    async def scenario() -> None:
+        backend = _SlowBackend()
+        async with running(backend=backend, transport=transport) as server:
+            client = server.client
+            await client.put(b"a", b"v" * 1000)
+            await client.put(b"a")
+            await client.compact(3, physical=True)
+            left = waiting(server.connect().maintenance.Defragment(pb.DefragmentRequest()))
+            await until(lambda: backend.compactions == 1)
+            await leave(left)
+            await until(lambda: server.streams == 0)
+            other = waiting(_defragment(client))
+            await client.put(b"b")
+            assert (await _sizes(client))[0] > (await _sizes(client))[1]
+            backend.may_end.set()
+            await other
+            assert (await _sizes(client))[0] == (await _sizes(client))[1]
+            assert backend.compactions == 1
+
+    asyncio.run(scenario())
+    said = [each for each in caplog.messages if "defragment" in each]
+    assert said == ["starting defragment", "finished defragment"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_defragmentation_that_fails_is_told_and_can_be_tried_again(
+    transport: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(MemoryBackend):
+        def compact(self) -> None:
+            raise BackendIOError(Path("store"), "no room")
+
+    async def scenario() -> None:
+        async with running(backend=Failing(), transport=transport) as server:
+            for _ in range(2):
+                refused = await refusal(_defragment(server.client))
+                assert refused.code == Code.UNKNOWN
+            await server.client.put(b"a")
+
+    asyncio.run(scenario())
+    assert caplog.messages.count("failed to defragment") == 2
