@@ -208,6 +208,7 @@ class _Copy:
             kv.lease = 0
             self._put(Column.KEY, row_key, kv.SerializeToString())
         self._write()
+        self._progress(bolt.size_bytes, bolt.size_bytes)  # Free pages are never read.
         return meta
 
     def _copy(self, column: Column, rows: Iterator[tuple[bytes, bytes]]) -> None:
