@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
 from mvcc.errors import CompactedError
@@ -26,6 +27,7 @@ from server.engine import Engine
 from server.log import fields
 from server.status import STATUS_OF
 from server.sweeper import Sweeper
+from server.values import go_duration
 
 logger = logging.getLogger(__name__)
 
@@ -58,36 +60,33 @@ class AutoCompactor:
         notes: deque[int] = deque(maxlen=period_ns // note_ns + 1)
         wait = period_ns // note_ns  # Notes from one compaction to the next: the first is a period.
         passed, last = 0, 0
-        about = {
-            "compact_period_s": period_ns / _NS_PER_S,
-            "retry_interval_s": note_ns / _NS_PER_S,
-        }
+        about = {"compact_period": go_duration(period_ns / _NS_PER_S)}
+        note_s = note_ns / _NS_PER_S
         while True:
             notes.append(self._store.published)
-            await self._clock.sleep_until(self._clock.now() + note_ns / _NS_PER_S)
+            await self._clock.sleep_until(self._clock.now() + note_s)
             passed += 1
             revision = notes[0]
             if passed < wait or revision == last:
                 continue
             wait = min(wait, NOTES_PER_INTERVAL)
-            if await self._compact("periodic", revision, about):
+            if await self._compact("periodic", revision, about, note_s):
                 passed, last = 0, revision
 
     async def _run_by_revision(self, retention: KeepRevisions) -> None:
         last = 0
-        about = {
-            "revision_compaction_retention": float(retention.revisions),
-            "retry_interval_s": REVISION_INTERVAL_S,
-        }
+        about = {"revision_compaction_retention": retention.revisions}
         while True:
             await self._clock.sleep_until(self._clock.now() + REVISION_INTERVAL_S)
             revision = self._store.published - retention.revisions
             if revision <= 0 or revision == last:
                 continue
-            if await self._compact("revision", revision, about):
+            if await self._compact("revision", revision, about, REVISION_INTERVAL_S):
                 last = revision
 
-    async def _compact(self, mode: str, revision: int, about: dict[str, float]) -> bool:
+    async def _compact(
+        self, mode: str, revision: int, about: Mapping[str, object], retry_s: float
+    ) -> bool:
         """Whether the revision is compacted now, by this or by somebody."""
         logger.info("starting auto %s compaction", mode, extra=fields(revision=revision, **about))
         began = self._clock.now()
@@ -99,14 +98,19 @@ class AutoCompactor:
             logger.warning(
                 "failed auto %s compaction",
                 mode,
-                extra=fields(revision=revision, error=str(error), **about),
+                extra=fields(
+                    revision=revision,
+                    **about,
+                    retry_interval=go_duration(retry_s),
+                    error=STATUS_OF[type(error)].message,
+                ),
             )
             return False
         self._sweeper.wake()
-        took_s = round(self._clock.now() - began, 3)
+        took = go_duration(self._clock.now() - began)
         logger.info(
             "completed auto %s compaction",
             mode,
-            extra=fields(revision=revision, took_s=took_s, **about),
+            extra=fields(revision=revision, **about, took=took),
         )
         return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -22,9 +24,21 @@ HOUR_S = 3600
 HOUR_NS = HOUR_S * 10**9
 
 
-def _server(mode: str, retention: str) -> ServerInProcess:
+@asynccontextmanager
+async def _server(mode: str, retention: str) -> AsyncIterator[ServerInProcess]:
+    """A server of which nothing runs but what compacts: its hours are not made of ticks."""
     config = Config(ephemeral=True, auto_compaction_mode=mode, auto_compaction_retention=retention)
-    return ServerInProcess(MemoryBackend(), FakeClock(), config)
+    server = ServerInProcess(MemoryBackend(), FakeClock(), config, serve=False)
+    tasks = [asyncio.ensure_future(server.core.sweeper.run())]
+    if server.core.auto_compactor is not None:
+        tasks.append(asyncio.ensure_future(server.core.auto_compactor.run()))
+    await settle()
+    try:
+        yield server
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 async def _put(server: ServerInProcess, count: int = 1) -> None:
@@ -48,14 +62,12 @@ async def _written_each(server: ServerInProcess, steps: int, step_s: float) -> l
 
 @in_loop
 async def test_the_first_compaction_comes_after_a_whole_period_and_is_of_its_beginning() -> None:
-    server = _server("periodic", "5m")
-    await settle()  # The first note is made at revision 1.
-    await _put(server, 7)
-    await server.clock.advance(299.999)
-    assert server.store.compact_revision == NEVER
-    await server.clock.advance(0.001)
-    assert server.store.compact_revision == 1
-    await server.stop()
+    async with _server("periodic", "5m") as server:
+        await _put(server, 7)
+        await server.clock.advance(299.999)
+        assert server.store.compact_revision == NEVER
+        await server.clock.advance(0.001)
+        assert server.store.compact_revision == 1
 
 
 @in_loop
@@ -64,36 +76,30 @@ async def test_a_short_period_is_compacted_once_each_period() -> None:
 
     Of a period ago the first time, of a tenth more from then on: the window has eleven notes.
     """
-    server = _server("periodic", "5m")
-    await settle()
-    compacted = await _written_each(server, 41, 30)
-    assert compacted == [NEVER] * 9 + [1] * 10 + [10] * 10 + [20] * 10 + [30] * 2
-    await server.stop()
+    async with _server("periodic", "5m") as server:
+        compacted = await _written_each(server, 41, 30)
+        assert compacted == [NEVER] * 9 + [1] * 10 + [10] * 10 + [20] * 10 + [30] * 2
 
 
 @in_loop
 async def test_a_long_period_is_noted_every_six_minutes_and_compacted_every_hour() -> None:
     """TestPeriodicHourly: the window is the whole period, the interval an hour."""
-    server = _server("periodic", "2")
-    await settle()
-    compacted = await _written_each(server, 45, HOUR_S / 10)
-    assert compacted == [NEVER] * 19 + [1] * 10 + [10] * 10 + [20] * 6
-    await server.stop()
+    async with _server("periodic", "2") as server:
+        compacted = await _written_each(server, 45, HOUR_S / 10)
+        assert compacted == [NEVER] * 19 + [1] * 10 + [10] * 10 + [20] * 6
 
 
 @in_loop
 async def test_what_was_compacted_last_time_is_not_compacted_again() -> None:
     """Nothing is written: the next compaction comes with the first note that says more."""
-    server = _server("periodic", "10s")
-    await settle()
-    await server.clock.advance(100)
-    assert server.store.compact_revision == 1
-    await _put(server, 3)
-    await server.clock.advance(9)
-    assert server.store.compact_revision == 1
-    await server.clock.advance(3)
-    assert server.store.compact_revision == 4
-    await server.stop()
+    async with _server("periodic", "10s") as server:
+        await server.clock.advance(100)
+        assert server.store.compact_revision == 1
+        await _put(server, 3)
+        await server.clock.advance(9)
+        assert server.store.compact_revision == 1
+        await server.clock.advance(3)
+        assert server.store.compact_revision == 4
 
 
 @in_loop
@@ -101,13 +107,12 @@ async def test_a_revision_that_somebody_else_has_compacted_is_done(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    server = _server("periodic", "10s")
-    await _put(server, 3)
-    await server.call(CompactionRequest(revision=4))
-    await server.clock.advance(10)
-    assert server.store.compact_revision == 4
-    assert "completed auto periodic compaction" in caplog.messages
-    await server.stop()
+    async with _server("periodic", "10s") as server:
+        await _put(server, 3)
+        await server.call(CompactionRequest(revision=4))
+        await server.clock.advance(10)
+        assert server.store.compact_revision == 4
+        assert "completed auto periodic compaction" in caplog.messages
 
 
 @in_loop
@@ -116,22 +121,20 @@ async def test_a_failure_is_told_and_tried_again_at_the_next_note(
 ) -> None:
     """TestPeriodicSkipRevNotChange's counterpart: a tenth of the period later, not a whole one."""
     caplog.set_level(logging.INFO)
-    server = _server("periodic", "10s")
-    await settle()
-    alarm = AlarmRequest(action=AlarmRequest.ACTIVATE, alarm=AlarmType.CORRUPT)
-    await server.call(alarm)
-    await server.clock.advance(10)
-    assert server.store.compact_revision == NEVER
-    failed = [each for each in caplog.records if each.levelno == logging.WARNING]
-    assert [each.getMessage() for each in failed] == ["failed auto periodic compaction"]
-    told = failed[0].__dict__["fields"]
-    assert told["error"] == ""
-    assert told["retry-interval-s"] == 1
-    alarm.action = AlarmRequest.DEACTIVATE
-    await server.call(alarm)
-    await server.clock.advance(1)
-    assert server.store.compact_revision == 1
-    await server.stop()
+    async with _server("periodic", "10s") as server:
+        alarm = AlarmRequest(action=AlarmRequest.ACTIVATE, alarm=AlarmType.CORRUPT)
+        await server.call(alarm)
+        await server.clock.advance(10)
+        assert server.store.compact_revision == NEVER
+        failed = [each for each in caplog.records if each.levelno == logging.WARNING]
+        assert [each.getMessage() for each in failed] == ["failed auto periodic compaction"]
+        told = failed[0].__dict__["fields"]
+        assert told["error"] == "etcdserver: corrupt cluster"
+        assert told["retry-interval"] == "1s"
+        alarm.action = AlarmRequest.DEACTIVATE
+        await server.call(alarm)
+        await server.clock.advance(1)
+        assert server.store.compact_revision == 1
 
 
 @in_loop
@@ -139,37 +142,34 @@ async def test_a_compaction_says_when_it_begins_and_ends_and_of_what_period(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    server = _server("periodic", "90s")
-    await settle()
-    await server.clock.advance(90)
-    said = [each for each in caplog.records if "auto" in each.getMessage()]
-    assert [each.getMessage() for each in said] == [
-        "starting auto periodic compaction",
-        "completed auto periodic compaction",
-    ]
-    for each in said:
-        told = each.__dict__["fields"]
-        assert (told["revision"], told["compact-period-s"]) == (1, 90)
-    await server.stop()
+    async with _server("periodic", "90s") as server:
+        await server.clock.advance(90)
+        said = [each for each in caplog.records if "auto" in each.getMessage()]
+        assert [each.getMessage() for each in said] == [
+            "starting auto periodic compaction",
+            "completed auto periodic compaction",
+        ]
+        for each in said:
+            told = each.__dict__["fields"]
+            assert (told["revision"], told["compact-period"]) == (1, "1m30s")
+        assert "took" in said[1].__dict__["fields"]
 
 
 @in_loop
 async def test_the_rows_go_as_after_a_compaction_by_request() -> None:
-    server = _server("revision", "1")
-    await _put(server, 50)
-    await server.clock.advance(301)
-    assert server.store.compact_revision == 50
-    assert server.store.swept_revision == 50
-    await server.stop()
+    async with _server("revision", "1") as server:
+        await _put(server, 50)
+        await server.clock.advance(301)
+        assert server.store.compact_revision == 50
+        assert server.store.swept_revision == 50
 
 
 @in_loop
 async def test_the_shortest_period_leaves_time_for_everything_else() -> None:
-    server = _server("periodic", "1ns")
-    await _put(server)
-    await server.clock.advance(0.01)
-    await _put(server)
-    await server.stop()
+    async with _server("periodic", "1ns") as server:
+        await _put(server)
+        await server.clock.advance(0.01)
+        await _put(server)
 
 
 # --- by revision ---
@@ -178,29 +178,26 @@ async def test_the_shortest_period_leaves_time_for_everything_else() -> None:
 @in_loop
 async def test_every_five_minutes_all_but_so_many_revisions_is_compacted() -> None:
     """TestRevision of etcd's v3compactor: nothing while there are no more than those."""
-    server = _server("revision", "10")
-    await settle()
-    await _put(server, 9)  # Revision 10.
-    await server.clock.advance(300)
-    assert server.store.compact_revision == NEVER
-    await _put(server, 90)  # Revision 100.
-    await server.clock.advance(299.999)
-    assert server.store.compact_revision == NEVER
-    await server.clock.advance(0.001)
-    assert server.store.compact_revision == 90
-    await server.clock.advance(300)
-    assert server.store.compact_revision == 90
-    await _put(server)
-    await server.clock.advance(300)
-    assert server.store.compact_revision == 91
-    await server.stop()
+    async with _server("revision", "10") as server:
+        await _put(server, 9)  # Revision 10.
+        await server.clock.advance(300)
+        assert server.store.compact_revision == NEVER
+        await _put(server, 90)  # Revision 100.
+        await server.clock.advance(299.999)
+        assert server.store.compact_revision == NEVER
+        await server.clock.advance(0.001)
+        assert server.store.compact_revision == 90
+        await server.clock.advance(300)
+        assert server.store.compact_revision == 90
+        await _put(server)
+        await server.clock.advance(300)
+        assert server.store.compact_revision == 91
 
 
 @in_loop
 async def test_without_a_retention_nothing_is_compacted() -> None:
-    server = _server("revision", "0")
-    assert server.core.auto_compactor is None
-    await server.stop()
+    async with _server("revision", "0") as server:
+        assert server.core.auto_compactor is None
 
 
 # --- settings ---
