@@ -15,7 +15,7 @@ from mvcc.errors import CorruptRecordError
 
 class Alarms:
     def __init__(self) -> None:
-        self._raised: dict[tuple[int, int], None] = {}  # (type, member id), in order of raising.
+        self.raised: dict[tuple[int, int], None] = {}  # (type, member id), in order of raising.
 
     def recover(self, backend: Backend) -> None:
         """Read what stands on disk.
@@ -28,29 +28,29 @@ class Alarms:
                 member = AlarmMember.FromString(key)
             except DecodeError as error:
                 raise CorruptRecordError("alarm", key, f"no AlarmMember: {error}") from error
-            self._raised[member.alarm, member.memberID] = None
+            self.raised[member.alarm, member.memberID] = None
 
     def __len__(self) -> int:
         """How many stand."""
-        return len(self._raised)
+        return len(self.raised)
 
     def is_raised(self, alarm: int) -> bool:
-        return any(kind == alarm for kind, _ in self._raised)
+        return any(kind == alarm for kind, _ in self.raised)
 
     def has(self, member_id: int, alarm: int) -> bool:
-        return (alarm, member_id) in self._raised
+        return (alarm, member_id) in self.raised
 
     def get(self, alarm: int) -> list[AlarmMember]:
         """Alarms of one type; AlarmType.NONE asks for all."""
         return [
             AlarmMember(memberID=member_id, alarm=kind)  # type: ignore[arg-type]  # an int is right
-            for kind, member_id in self._raised
+            for kind, member_id in self.raised
             if alarm in (AlarmType.NONE, kind)
         ]
 
     def activate(self, member_id: int, alarm: int, batch: Batch) -> AlarmMember:
         member = AlarmMember(memberID=member_id, alarm=alarm)  # type: ignore[arg-type]  # as above
-        self._raised[alarm, member_id] = None
+        self.raised[alarm, member_id] = None
         batch.put(Column.ALARM, member.SerializeToString(), b"")
         return member
 
@@ -58,7 +58,7 @@ class Alarms:
         """End an alarm; None if it does not stand."""
         if not self.has(member_id, alarm):
             return None
-        del self._raised[alarm, member_id]
+        del self.raised[alarm, member_id]
         member = AlarmMember(memberID=member_id, alarm=alarm)  # type: ignore[arg-type]  # as above
         batch.delete(Column.ALARM, member.SerializeToString())
         return member

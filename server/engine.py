@@ -120,7 +120,10 @@ class Engine:
             or self._queue_bytes + size_bytes > QUEUE_BYTES_MAX
         ):
             raise TooManyRequestsError
-        self._enqueue((command, call, encode, size_bytes))
+        self._queue.append((command, call, encode, size_bytes))
+        self._queue_bytes += size_bytes
+        if not self._is_scheduled and not self._in_flight:
+            self._schedule()
 
     async def run(self, command: Command[ResultT], caller: Caller = THE_SERVER) -> ResultT:
         """Queue `command`; return its result once it is durable. Raises what `check` raises.
@@ -130,13 +133,9 @@ class Engine:
         same. Each task and stream has one at a time.
         """
         waiter: Waiter[ResultT] = Waiter(asyncio.get_running_loop(), caller)
-        self._enqueue((command, waiter, waiter.keep, 0))
-        return await waiter.future
-
-    def _enqueue(self, pending: Pending) -> None:
-        self._queue.append(pending)
-        self._queue_bytes += pending[3]
+        self._queue.append((command, waiter, waiter.keep, 0))
         self._schedule()
+        return await waiter.future
 
     # --- reading ---
 

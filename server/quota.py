@@ -25,6 +25,13 @@ class Quota:
         self._member_id = member_id
         self.limit_bytes = limit_bytes
 
+    def has_room(self, cost: int) -> bool:
+        """Whether a write of at most `cost` bytes is sure to be admitted."""
+        if self.limit_bytes is None:
+            return True
+        store = self._state.store
+        return store.in_use + store.freed + cost < self.limit_bytes
+
     def admit(self, cost: int) -> None:
         """Refuse a write of `cost` bytes if the store would reach its quota, and raise the alarm.
 

@@ -53,7 +53,7 @@ class State:
             CorruptAlarmError: nothing may be written.
             NoSpaceError: `needs_space` and there is none.
         """
-        if not len(self.alarms):
+        if not self.alarms.raised:
             return  # Nearly always; looking up an enum's value costs more than all the rest here.
         if self.alarms.is_raised(AlarmType.CORRUPT):
             raise CorruptAlarmError
@@ -100,6 +100,4 @@ class WritesOnly:
 
     __slots__ = ()
 
-    @property
-    def reads_disk(self) -> bool:
-        return False
+    reads_disk = False

@@ -125,7 +125,7 @@ class AuthService:
         """Unary on the wire. A hash that a client sends along is not used, as in etcd."""
         message = await stream.receive() or b""
         request = AuthUserAddRequest.FromString(message)
-        validate.check_size(message, self._max_request_bytes)
+        validate.check_size(len(message), self._max_request_bytes)
         # A row of etcd's has options even if none are set.
         options = UserAddOptions(no_password=request.options.no_password)
         password = b"" if options.no_password else await self._passwords.hash(request.password)
@@ -161,7 +161,7 @@ class AuthService:
         """Unary on the wire. Without a password, the hash that the client sends along is taken."""
         message = await stream.receive() or b""
         request = AuthUserChangePasswordRequest.FromString(message)
-        validate.check_size(message, self._max_request_bytes)
+        validate.check_size(len(message), self._max_request_bytes)
         if request.password:
             password = await self._passwords.hash(request.password)
         else:
@@ -232,7 +232,7 @@ class AuthService:
     def _change(
         self, decide: Callable[[AuthStore], Change], message: bytes, call: PeerCall
     ) -> None:
-        validate.check_size(message, self._max_request_bytes)
+        validate.check_size(len(message), self._max_request_bytes)
         self._engine.submit(ChangeAuth(decide), call, self._headers.at, len(message))
 
     async def _change_later(self, decide: Callable[[AuthStore], Change], stream: Stream) -> None:

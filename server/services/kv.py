@@ -92,10 +92,13 @@ class KVService:
 
     def Put(self, message: bytes, call: PeerCall) -> None:
         request = PutRequest.FromString(message)
-        self._quota.admit(validate.put_cost(request))
+        size = len(message)
+        # The message is at least as long as what is counted of it.
+        if not self._quota.has_room(validate.PUT_COST_BYTES + size):
+            self._quota.admit(validate.put_cost(request))
         validate.check_put(request)
-        validate.check_size(message, self._max_request_bytes)
-        self._engine.submit(Put(request), call, self._put_reply, len(message))
+        validate.check_size(size, self._max_request_bytes)
+        self._engine.submit(Put(request), call, self._put_reply, size)
 
     def _put_reply(self, result: PutResult) -> bytes:
         return encode.put_response(self._headers.at(result.revision), result)
@@ -103,7 +106,7 @@ class KVService:
     def DeleteRange(self, message: bytes, call: PeerCall) -> None:
         request = DeleteRangeRequest.FromString(message)
         validate.check_delete(request)
-        validate.check_size(message, self._max_request_bytes)
+        validate.check_size(len(message), self._max_request_bytes)
         self._engine.submit(DeleteRange(request), call, self._delete_reply, len(message))
 
     def _delete_reply(self, result: DeleteResult) -> bytes:
@@ -116,7 +119,7 @@ class KVService:
         validate.check_txn(request, self._max_txn_ops)
         if is_read_only(request):
             return self._engine.read(self._read_only_txn, request, call)
-        validate.check_size(message, self._max_request_bytes)
+        validate.check_size(len(message), self._max_request_bytes)
         command = Txn(request, needs_space=cost > 0)
         self._engine.submit(command, call, self._txn_reply, len(message))
         return None

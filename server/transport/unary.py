@@ -20,7 +20,7 @@ from server.transport.frames import (
 )
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
-from server.transport.rpc import Rpc
+from server.transport.rpc import Rpc, answered
 from server.transport.wire import (
     OK_TRAILERS,
     PREFIX_BYTES,
@@ -44,7 +44,11 @@ class UnaryCall(Rpc):
         host: Host,
         method: UnaryMethod,
     ) -> None:
-        super().__init__(connection, id, head, host)
+        self.connection = connection  # As in `Rpc`, but for one call less.
+        self.id = id
+        self.head = head
+        self.host = host
+        self.window = connection.stream_window
         self.method = method
 
     def opened(self) -> None:
@@ -132,9 +136,12 @@ class UnaryCall(Rpc):
         counts.ok += 1
         counts.sent_bytes += len(message)
         body = prefixed(message)
-        if self._answer(body):
-            return
         connection = self.connection
+        if answered(connection, self.id, self.window, body):
+            self.is_over = True
+            if self.is_placed:
+                self._forget()
+            return
         connection.send_block(0, self.id, RESPONSE_HEADERS)
         self.unsent = deque((body,))
         self.unsent_bytes = len(body)

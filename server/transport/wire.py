@@ -29,8 +29,8 @@ _GZIP_WINDOW: Final = 31  # zlib's code for a gzip header and the largest window
 
 
 # HEADERS and the header of the one DATA frame, and behind that frame the trailers.
-_BEGIN: Final = Struct(f">5sI{len(RESPONSE_HEADERS)}s5sI")
-_END: Final = Struct(f">5sI{len(OK_TRAILERS)}s")
+_BEGIN: Final = Struct(f">5sI{len(RESPONSE_HEADERS)}sIBI").pack
+_END: Final = Struct(f">5sI{len(OK_TRAILERS)}s").pack
 _BEGIN_FRAME: Final = header(HEADERS, END_HEADERS, 0, len(RESPONSE_HEADERS))[:5]
 _END_FRAME: Final = header(HEADERS, END_HEADERS | END_STREAM, 0, len(OK_TRAILERS))[:5]
 
@@ -39,15 +39,10 @@ def answer(stream_id: int, body: bytes) -> bytes:
     """All frames of an answer without a refusal, whose DATA fits in one."""
     return b"".join(
         (
-            _BEGIN.pack(
-                _BEGIN_FRAME,
-                stream_id,
-                RESPONSE_HEADERS,
-                (len(body) << 16).to_bytes(5, "big"),
-                stream_id,
-            ),
+            # The length of DATA has three octets; its type is 0, and so are its flags.
+            _BEGIN(_BEGIN_FRAME, stream_id, RESPONSE_HEADERS, len(body) << 8, 0, stream_id),
             body,
-            _END.pack(_END_FRAME, stream_id, OK_TRAILERS),
+            _END(_END_FRAME, stream_id, OK_TRAILERS),
         )
     )
 

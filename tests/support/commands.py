@@ -25,9 +25,7 @@ class Note(WritesOnly):
 class ReadsDisk(Note):
     """Notes what it finds in the open batch."""
 
-    @property
-    def reads_disk(self) -> bool:
-        return True
+    reads_disk = True
 
     def apply(self, state: State) -> str:
         assert state.store.batch is not None
