@@ -1,9 +1,9 @@
 """Which leases a user may end: those of whose keys it may write every single one.
 
-A put with a lease asks that each time, so the keys are counted once for a lease and a user and
-the count is kept right from then on: each key that comes to the lease or leaves it moves it by at
-most one. A verdict is then one look, however many keys there are. With the next change to users
-or roles all counts are forgotten.
+A put with a lease asks that each time. Where there are many keys they are counted once, for a lease
+and a user, and the count is kept right from then on: each key that comes to the lease or leaves it
+moves it by at most one. A verdict is then one look, however many keys there are. With the next
+change to users or roles all counts are forgotten.
 """
 
 from __future__ import annotations

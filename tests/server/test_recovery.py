@@ -261,6 +261,9 @@ async def test_a_damaged_row_of_any_column_is_refused_and_named() -> None:
     damages: list[Callable[[Backend], None]] = [
         lambda backend: _put(backend, Column.KEY, b"no revision", b""),
         lambda backend: _put(backend, Column.ALARM, b"\xff", b""),
+        lambda backend: _put(backend, Column.AUTH_USERS, b"ann", b"\xff"),
+        lambda backend: _put(backend, Column.AUTH_ROLES, b"role", b"\xff"),
+        lambda backend: _put(backend, Column.AUTH, b"authRevision", b"short"),
         lambda backend: _put(backend, Column.META, b"term", b"short"),
     ]
     for damage in damages:
