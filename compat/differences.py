@@ -54,6 +54,11 @@ DIFFERENCES: Final = {
         "Cancelling a downgrade where none is enabled is answered; before, it was refused.",
         "etcd 3.6.0, server/etcdserver/v3_server.go: downgradeCancel",
     ),
+    "one-message-by-websocket": Difference(
+        "A method that takes one message answers the first that comes by WebSocket. The gateway of "
+        "3.5 waits for the end of the request, which by WebSocket is the end of the connection.",
+        "no etcd of the 3.5 line: IOReaderFactory in api/etcdserverpb/gw/rpc.pb.gw.go",
+    ),
     "second-member": Difference(
         "A second member or learner is refused, since none could ever start; etcd adds it, and "
         "waits for it without a quorum.",

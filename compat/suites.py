@@ -40,5 +40,6 @@ SUITES: Final[Mapping[str, Suite]] = {
         Suite("aetcd", "aetcd"),
         Suite("etcd3gw", "etcd3gw"),
         Suite("patroni", "Patroni"),
+        Suite("websockets_lib", "websockets"),
     )
 }

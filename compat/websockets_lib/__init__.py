@@ -1,0 +1,1 @@
+"""websockets, a client of the JSON gateway as browsers are."""
