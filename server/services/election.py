@@ -37,14 +37,14 @@ class ElectionService:
     async def Campaign(self, stream: Stream) -> None:
         """Answer once the caller leads. A candidate that has a new value says that first."""
         request = CampaignRequest.FromString(await stream.receive() or b"")
-        lease_id = await self._turns.lease_of(request.lease, stream)
-        place = await self._turns.enter(request.name, lease_id, request.value, stream)
-        if place.value != request.value:
-            await self._say_anew(place, lease_id, request.value, stream)
-        if not place.is_first:
-            await self._turns.wait(request.name, place, stream)
-            if await self._turns.find(place, stream) is None:
-                raise RpcError(status.ELECTION_NOT_LEADER)
+        async with self._turns.session(request.lease, stream) as lease_id:
+            place = await self._turns.enter(request.name, lease_id, request.value, stream)
+            if place.value != request.value:
+                await self._say_anew(place, lease_id, request.value, stream)
+            if not place.is_first:
+                await self._turns.wait(request.name, place, stream)
+                if await self._turns.find(place, stream) is None:
+                    raise RpcError(status.ELECTION_NOT_LEADER)
         leader = LeaderKey(
             name=request.name, key=place.key, rev=place.create_revision, lease=lease_id
         )
@@ -62,8 +62,8 @@ class ElectionService:
         """Give the leader's key a new value, if it still is the leader's."""
         request = ProclaimRequest.FromString(await stream.receive() or b"")
         leader = _leader_of(request)
-        lease_id = await self._turns.lease_of(leader.lease, stream)
-        header = await self._proclaim(leader.key, leader.rev, lease_id, request.value, stream)
+        async with self._turns.session(leader.lease, stream) as lease_id:
+            header = await self._proclaim(leader.key, leader.rev, lease_id, request.value, stream)
         await stream.send(ProclaimResponse(header=header).SerializeToString())
 
     async def _proclaim(

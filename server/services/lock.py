@@ -22,15 +22,15 @@ class LockService:
     async def Lock(self, stream: Stream) -> None:
         """Answer once the caller holds the lock. A lease that holds it already gets it again."""
         request = LockRequest.FromString(await stream.receive() or b"")
-        lease_id = await self._turns.lease_of(request.lease, stream)
-        place = await self._turns.enter(request.name, lease_id, b"", stream)
-        header = place.header
-        if not place.is_first:
-            await self._turns.wait(request.name, place, stream)
-            found = await self._turns.find(place, stream)
-            if found is None:
-                raise RpcError(status.LOCK_SESSION_EXPIRED)
-            header = found
+        async with self._turns.session(request.lease, stream) as lease_id:
+            place = await self._turns.enter(request.name, lease_id, b"", stream)
+            header = place.header
+            if not place.is_first:
+                await self._turns.wait(request.name, place, stream)
+                found = await self._turns.find(place, stream)
+                if found is None:
+                    raise RpcError(status.LOCK_SESSION_EXPIRED)
+                header = found
         await stream.send(LockResponse(header=header, key=place.key).SerializeToString())
 
     async def Unlock(self, stream: Stream) -> None:

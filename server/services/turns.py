@@ -11,6 +11,8 @@ holds only those who still wait, and those whose lease lives.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -20,6 +22,7 @@ from etcdpb.rpc_pb2 import (
     DeleteRangeRequest,
     LeaseGrantRequest,
     LeaseGrantResponse,
+    LeaseRevokeRequest,
     PutRequest,
     RangeRequest,
     RangeResponse,
@@ -56,12 +59,23 @@ class Turns:
         self._leases = leases
         self._tails = tails
 
-    async def lease_of(self, lease_id: int, caller: Stream) -> int:
-        """`lease_id`, or that of a new lease if it is 0. Nobody but the caller keeps it alive."""
+    @asynccontextmanager
+    async def session(self, lease_id: int, caller: Stream) -> AsyncIterator[int]:
+        """`lease_id`, or that of a new lease if it is 0. Nobody but the caller keeps it alive.
+
+        A new lease is revoked if the block fails, or the caller leaves it: nobody knows of it.
+        (etcd lets it run out.)
+        """
         if lease_id != NO_LEASE:
-            return lease_id
+            yield lease_id
+            return
         request = LeaseGrantRequest(TTL=SESSION_TTL_S)
-        return (await ask(self._leases.LeaseGrant, request, LeaseGrantResponse, caller)).ID
+        granted = (await ask(self._leases.LeaseGrant, request, LeaseGrantResponse, caller)).ID
+        try:
+            yield granted
+        except BaseException:
+            tidy(self._leases.LeaseRevoke, LeaseRevokeRequest(ID=granted))
+            raise
 
     async def enter(self, name: bytes, lease_id: int, value: bytes, caller: Stream) -> Place:
         """Take the lease's place in the queue; it keeps one that it already has.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
@@ -188,14 +189,52 @@ async def test_a_caller_who_leaves_takes_the_place_in_the_queue_along(server: Ru
 
 @served()
 async def test_a_lost_connection_takes_its_places_along(server: Running) -> None:
+    """And the leases that were granted for them, since nobody was told of those."""
     client, other = server.client, server.connect()
     await client.grant(60, 1)
     await _lock(client, 1)
     others = [waiting(_lock(other, 0)) for _ in range(3)]
     await queued(client, b"a", 4)
+    lessor = server.core.recovered.state.lessor
+    assert len(lessor) == 4
     await other.close()
     await queued(client, b"a", 1)
+    await until(lambda: len(lessor) == 1)
     await asyncio.gather(*others, return_exceptions=True)
+
+
+@served(on_disk=True)
+async def test_however_they_come_and_go_there_is_one_holder_and_nothing_is_left(
+    server: Running,
+) -> None:
+    """Many take the lock, some give up waiting for it, all at a seed's word."""
+    chance = random.Random(20_261_123)
+    holders: set[bytes] = set()
+    taken = 0
+
+    async def work(client: Client) -> None:
+        nonlocal taken
+        for _ in range(8):
+            lease = (await client.grant(60)).ID
+            call = waiting(_lock(client, lease))
+            if chance.random() < 0.4:
+                await asyncio.wait((call,), timeout=chance.random() * 0.01)
+                if not call.done():
+                    await leave(call)
+                    await client.revoke(lease)  # The answer may have been on its way.
+                    continue
+            held = await call
+            assert not holders
+            holders.add(held.key)
+            taken += 1
+            await client.get(b"a/", b"a0", limit=1, sort_order=pb.RangeRequest.DESCEND)
+            holders.remove(held.key)
+            await _unlock(client, held.key)
+
+    await asyncio.gather(*[work(server.connect()) for _ in range(10)])
+    await queued(server.client, b"a", 0)
+    await until(lambda: server.core.tails.count == 0)
+    assert taken > 10
 
 
 @served()
