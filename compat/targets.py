@@ -37,7 +37,7 @@ class TargetUnavailableError(Exception):
     """A target cannot be started on this machine; the text says why."""
 
 
-def _tenure_command() -> tuple[str, ...]:
+def tenure_command() -> tuple[str, ...]:
     command = os.environ.get("COMPAT_TENURE")
     return tuple(shlex.split(command)) if command else (sys.executable, "-m", "server")
 
@@ -79,7 +79,7 @@ class Target:
     def command(self) -> list[str]:
         """How the program is called, but for where and with what it serves."""
         if self.is_tenure:
-            return [*_tenure_command(), "--transport", self.transport]
+            return [*tenure_command(), "--transport", self.transport]
         # No peer ever calls; port 0 keeps two etcds on one machine apart. Nobody pulls the plug
         # either, so the suite need not wait for the disk.
         peerless = ("--listen-peer-urls", "http://localhost:0", "--unsafe-no-fsync")
@@ -90,7 +90,7 @@ class Target:
         if not self.is_tenure:
             return self.title
         run = subprocess.run(
-            [*_tenure_command(), "--version"],
+            [*tenure_command(), "--version"],
             cwd=ROOT,
             env=server_environment(),
             capture_output=True,

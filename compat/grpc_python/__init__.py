@@ -46,6 +46,7 @@ class Client:
         self.Lease = self._stub(services["Lease"].methods)
         self.Cluster = self._stub(services["Cluster"].methods)
         self.Maintenance = self._stub(services["Maintenance"].methods)
+        self.Auth = self._stub(services["Auth"].methods)
         self.Lock = self._stub(lock.DESCRIPTOR.services_by_name["Lock"].methods)
         self.Election = self._stub(election.DESCRIPTOR.services_by_name["Election"].methods)
         self.Health = self._stub(health.DESCRIPTOR.services_by_name["Health"].methods)
