@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import json
 from pathlib import Path
+
+import httpx
 
 from etcdpb import rpc_pb2 as pb
 from mvcc.backend.base import Column
@@ -16,6 +20,7 @@ from server.snapshot import save
 from server.snapshot.buckets import read_meta
 from server.snapshot.restore import restore
 from server.snapshot.save import PIECE_BYTES, SNAPSHOTS_MAX
+from tests.server.http.support import web
 from tests.server.snapshot.support import read_all
 from tests.support.client import until
 from tests.support.serving import Running, served
@@ -109,6 +114,26 @@ async def test_a_store_that_was_never_compacted_says_nothing_of_it(
     assert [name for name, _ in buckets[b"meta"]] == [
         *(b"confState", b"consistent_index", b"storageVersion", b"term"),
     ]
+
+
+@web()
+async def test_the_gateway_sends_it_a_line_a_piece(
+    server: Running, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    await server.put_many(50, bytes(10_000))
+    answer = await client.post("/v3/maintenance/snapshot", content=b"{}")
+    assert answer.status_code == 200
+    results = [json.loads(line)["result"] for line in answer.text.splitlines()]
+    data, hashed = b"".join(map(_blob, results[:-1])), _blob(results[-1])
+    assert hashed == hashlib.sha256(data).digest()
+    assert results[0]["remaining_bytes"] == str(len(data) - PIECE_BYTES)
+    assert "remaining_bytes" not in results[-1]  # Zero, and so left out.
+    assert {each["version"] for each in results} == {"3.6.0"}
+    assert len(read_all(tmp_path / "db", data)[b"key"]) == 50
+
+
+def _blob(result: dict[str, str]) -> bytes:
+    return base64.b64decode(result["blob"])
 
 
 @served(on_disk=True)
