@@ -6,6 +6,7 @@ Most of a suite's time is waiting for a TTL or a process, so a few run at once.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +24,7 @@ import pytest
 from compat.outcomes import Record
 from compat.report import page, summary
 from compat.suites import SUITES, Suite
-from compat.targets import ROOT, TARGETS, Target
+from compat.targets import PORT_MAX, PORT_MIN, ROOT, TARGETS, Target
 from compat.wires import WIRES
 
 JOBS: Final = 4  # At once, on two cores.
@@ -38,6 +40,7 @@ class Job:
     target: Target
     arguments: list[str]
     outcomes: Path
+    ports: range  # What its servers may listen on: a port is looked for long before it is taken.
 
     def run(self) -> bool:
         """Run to the end, print what came of it, and return whether all is well."""
@@ -50,6 +53,7 @@ class Job:
                 *self.arguments,
             ],
             cwd=ROOT,
+            env=os.environ | {"COMPAT_PORTS": f"{self.ports.start}-{self.ports.stop}"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -74,16 +78,22 @@ def main(argv: Sequence[str]) -> int:
     options, for_pytest = parser.parse_known_args(argv)
     arguments = [*for_pytest, *(f"--wire={wire}" for wire in options.wire or ())]
     is_whole = not (arguments or options.client or options.target)
+    pairs = [
+        (SUITES[client], TARGETS[target])
+        for client in options.client or SUITES
+        for target in options.target or TARGETS
+    ]
+    share = (PORT_MAX - PORT_MIN) // len(pairs)
     with tempfile.TemporaryDirectory() as folder:
         jobs = [
             Job(
-                SUITES[client],
-                TARGETS[target],
+                suite,
+                target,
                 tuple(arguments),
-                Path(folder) / f"{client}-{target}",
+                Path(folder) / f"{suite.folder}-{target.name}",
+                range(first, first + share),
             )
-            for client in options.client or SUITES
-            for target in options.target or TARGETS
+            for first, (suite, target) in zip(count(PORT_MIN, share), pairs, strict=False)
         ]
         with ThreadPoolExecutor(options.jobs) as pool:
             are_fine = list(pool.map(Job.run, jobs))

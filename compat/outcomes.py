@@ -108,7 +108,7 @@ def _outcome(item: pytest.Function) -> Outcome:
         suite=suite.folder,
         client=f"{suite.title} {line}" if line else suite.title,
         target=str(parameters["target"]),
-        wire=str(parameters["wire"]),
+        wire=str(parameters.get("wire", "plain")),  # A test may have servers of its own.
         title=title,
         place=place,
     )

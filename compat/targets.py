@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -120,13 +120,22 @@ def server_environment() -> dict[str, str]:
     }
 
 
-def free_port() -> int:
-    """A port that was free a moment ago, and that no outgoing connection will be given.
+def _ports() -> Iterator[int]:
+    """Ports of this process's own, those of `COMPAT_PORTS`, or else any.
 
-    Drawn at random, since other suites look for ports at the same time.
+    They begin anywhere, in case somebody else runs the same.
     """
-    while True:
-        port = random.randint(PORT_MIN, PORT_MAX)
+    first, _, last = os.environ.get("COMPAT_PORTS", "").partition("-")
+    ports = range(int(first), int(last)) if last else range(PORT_MIN, PORT_MAX)
+    return itertools.islice(itertools.cycle(ports), random.randrange(len(ports)), None)
+
+
+_own_ports: Final = _ports()
+
+
+def free_port() -> int:
+    """A port that nobody listens on, and that no outgoing connection will be given."""
+    for port in _own_ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -134,6 +143,7 @@ def free_port() -> int:
             except OSError:
                 continue
         return port
+    raise AssertionError("they come round again")
 
 
 class Server:
