@@ -113,6 +113,7 @@ class Gateway:
             encode=lambda message: _encoded(route.reply.FromString(message), len(message)),
             limit_bytes=self.json_limit_bytes,
             token=token_of(scope),
+            takes_many=method.client_streams,
         )
         self.streams[stream] = None
         try:

@@ -42,8 +42,14 @@ class GatewayStream:
         encode: Callable[[bytes], Awaitable[bytes]],
         limit_bytes: int,
         token: str | None,
+        takes_many: bool,
     ) -> None:
-        """`decode` makes a message of a JSON object, `encode` the other way round."""
+        """`decode` makes a message of a JSON object, `encode` the other way round.
+
+        `takes_many`: the service takes any number of them. What follows the one of another
+        service is dropped: it would wait for ever, and keep the client's leaving from being seen.
+        """
+        self._takes_many = takes_many
         self.token: str | ServerToken | None = token
         self._receive = receive
         self._send = send
@@ -87,10 +93,14 @@ class GatewayStream:
                 continue
             documents = self._documents
             self._found += documents.feed(message.get("body", b""))
-            if not message.get("more_body", False):
+            if self._found and not self._takes_many:
+                self._is_ended = True
+                self._found = deque((self._found[0],))
+            elif not message.get("more_body", False):
                 self._is_ended = True
                 documents.end()
-            self._refusal = documents.refusal
+            if self._takes_many or not self._found:
+                self._refusal = documents.refusal
             self._arrived.set()
             while self._found:
                 self._wanted.clear()

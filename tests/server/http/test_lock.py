@@ -7,6 +7,7 @@ import json
 
 import httpx
 
+from tests.server.http.sockets import connect
 from tests.server.http.support import WAIT_S, b64, web, wired
 from tests.server.http.test_gateway import ask, refused
 from tests.support.client import until
@@ -85,3 +86,18 @@ async def test_the_end_of_the_server_answers_who_waits(server: Running) -> None:
         status, headers = await wire.head()
         assert status == 503
         assert json.loads(await wire.body(headers))["message"] == "etcdserver: server stopped"
+
+
+@web()
+async def test_what_follows_the_one_request_of_a_stream_does_not_hide_that_its_client_left(
+    server: Running,
+) -> None:
+    async with wired(server) as wire:
+        await wire.post("/v3/election/observe", _request() * 3, b"x", is_last=False)
+        await until(lambda: server.core.tails.count == 1)
+    await until(lambda: not server.streams and server.core.tails.count == 0)
+    async with connect(server, "/v3/election/observe") as socket:
+        for _ in range(3):
+            await socket.send(_request().decode())
+        await until(lambda: server.core.tails.count == 1)
+    await until(lambda: not server.streams and server.core.tails.count == 0)

@@ -212,7 +212,7 @@ def test_no_more_is_read_of_a_request_than_its_service_takes() -> None:
         sent: list[Message] = []
         taken: list[int] = []
         stream = GatewayStream(
-            receive, send, decode=bytes, encode=_never, limit_bytes=10, token=None
+            receive, send, decode=bytes, encode=_never, limit_bytes=10, takes_many=True, token=None
         )
         serving = asyncio.ensure_future(stream.run(serve))
         await settle()

@@ -102,6 +102,19 @@ async def test_a_refusal_is_a_message_and_then_it_ends(server: Running) -> None:
 
 
 @web()
+async def test_bytes_that_are_no_text_are_refused_and_not_logged(
+    server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in ("/v3/kv/put", "/v3/watch"):
+        async with connect(server, path) as socket:
+            await socket.send(b'{"key": "\xff"}', text=True)
+            reply = await hear(socket)
+            assert reply.get("error", reply)
+            assert await close_code(socket) == 1000
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@web()
 async def test_elsewhere_a_request_for_a_websocket_is_one_like_any_other(server: Running) -> None:
     for path, status in (("/health", 200), ("/version", 200), ("/nowhere", 404)):
         with pytest.raises(InvalidStatus) as caught:
