@@ -20,7 +20,7 @@ from server.transport.dispatch import UnaryMethod
 from server.transport.frames import FRAME_BYTES_MAX, HEADER_BYTES, PREFACE
 from server.transport.head import Head
 from server.transport.host import Host
-from server.transport.hpack import TABLE_BYTES_MAX
+from server.transport.hpack import TABLE_BYTES_MAX, _size
 from server.transport.peer import RESETS_MAX
 from server.transport.plain import PlainCall
 from server.transport.requests import BLOCKS_MAX
@@ -118,7 +118,7 @@ def check_bounds(service: Service) -> None:
     assert len(connection._input) <= HEADER_BYTES + FRAME_BYTES_MAX
     decoder = connection._decoder
     assert 0 <= decoder._size <= TABLE_BYTES_MAX
-    assert decoder._size == sum(size for _, size in decoder._dynamic)
+    assert decoder._size == sum(map(_size, decoder._dynamic))
     assert len(decoder._texts) <= TEXTS_MAX
     streams = connection._streams.values()
     assert connection.held_bytes == sum(getattr(each, "held", 0) for each in streams)

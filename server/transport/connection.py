@@ -53,7 +53,7 @@ from server.transport.peer import (
 )
 from server.transport.requests import Requests, without_padding
 
-# Answers a request whose body came whole, as `head.whole` of such requests: connection, stream id,
+# Answers a request whose body came whole, as the head's `target.whole`: connection, stream id,
 # head and body; no stream was accepted for it. Returns one if it is not over yet.
 Whole = Callable[["Connection", int, Head, bytes], Stream | None]
 
@@ -121,18 +121,23 @@ class Connection(Requests):
                 # Nearly all requests are two such frames, and most need no place among the streams.
                 if flags == END_HEADERS and kind == HEADERS:
                     known = heads.get(data[start:at_next])
-                    if known is not None and known.whole and self._may_await(stream_id):
+                    if (
+                        isinstance(known, Head)
+                        and known.target.whole
+                        and self._may_await(stream_id)
+                    ):
                         self._see(stream_id)
                         self._last_id = stream_id
                         awaited[stream_id] = known
                         at = at_next
                         continue
                 elif kind == DATA and flags == END_STREAM and stream_id in awaited:
-                    head = awaited[stream_id]
-                    if head.content_length in (-1, size) and head.whole is not None:
+                    awaiting = awaited[stream_id]
+                    whole = awaiting.target.whole
+                    if whole is not None and awaiting.content_length in (-1, size):
                         del awaited[stream_id]
                         self._read(size)
-                        stream = head.whole(self, stream_id, head, data[start:at_next])
+                        stream = whole(self, stream_id, awaiting, data[start:at_next])
                         if stream is not None:
                             self._streams[stream_id] = stream
                         elif self.is_draining:

@@ -25,10 +25,20 @@ _TIMEOUT_UNITS_S: Final = {
 _TIMEOUT_DIGITS_MAX: Final = 8
 
 
+class Target:
+    """What answers the requests of a head: filled in by its owner when the first of them comes."""
+
+    __slots__ = ("route", "whole")
+
+    def __init__(self) -> None:
+        self.route: object = None  # See `NativeProtocol`.
+        self.whole: Callable[..., Any] | None = None  # A `connection.Whole`.
+
+
 class MalformedError(Exception):
     """A request that is none. The stream is reset with PROTOCOL_ERROR."""
 
-    whole: Final = None
+    target: Final = Target()  # Which nobody fills in.
 
 
 class Head:
@@ -42,10 +52,9 @@ class Head:
         "fields",
         "method",
         "path",
-        "route",
         "scheme",
+        "target",
         "timeout_s",
-        "whole",
     )
 
     def __init__(self, fields: list[Field]) -> None:
@@ -55,8 +64,7 @@ class Head:
         self.content_type = self.encoding = b""
         self.content_length = -1  # Not told.
         self.timeout_s: float | None = None
-        self.route: object = None  # Whatever the owner found for it; see `Connection`.
-        self.whole: Callable[..., Any] | None = None  # So is this, a `connection.Whole`.
+        self.target = Target()
         seen = 0
         is_regular = False
         for name, value, is_valid in fields:
@@ -108,6 +116,21 @@ class Head:
     def is_passed_on(self) -> bool:
         """Whether an HTTP gateway sends it for somebody else (grpc-gateway's own header)."""
         return self.get(b"grpcgateway-accept") is not None
+
+    def with_timeout(self, timeout_s: float) -> Head:
+        """The same but for its grpc-timeout, in seconds."""
+        head = Head.__new__(Head)
+        head.fields = self.fields
+        head.method = self.method
+        head.scheme = self.scheme
+        head.path = self.path
+        head.authority = self.authority
+        head.content_type = self.content_type
+        head.encoding = self.encoding
+        head.content_length = self.content_length
+        head.target = self.target
+        head.timeout_s = timeout_s
+        return head
 
     def metadata(self) -> list[tuple[bytes, bytes]]:
         """All headers, pseudo-headers left out, in order."""

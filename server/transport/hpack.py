@@ -13,7 +13,6 @@ RFC 7541. An error here is a connection error: the two tables no longer agree.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, NamedTuple
 
 from hpack.table import HeaderTable
@@ -24,7 +23,7 @@ TABLE_BYTES_MAX: Final = 4096  # Our SETTINGS_HEADER_TABLE_SIZE: the protocol's 
 FIELDS_MAX: Final = 256  # In a block. One octet can refer to 4 KiB, so octets alone bound nothing.
 EMPTY_TABLE: Final = b"\x20"  # Before a block: a table of no bytes (section 6.3).
 _INTEGER_MAX: Final = 1 << 28
-_ENTRY_OVERHEAD: Final = 32  # RFC 7541 section 4.1.
+_ENTRY_OVERHEAD: Final = 32
 _TEXTS_MAX: Final = 1024  # Decoded Huffman strings kept, of clients that repeat themselves,
 _TEXT_BYTES_MAX: Final = 128  # if they are no longer than this.
 _STATIC_LENGTH: Final = 61
@@ -67,7 +66,7 @@ class Decoder:
     __slots__ = ("_dynamic", "_limit", "_size", "_texts", "version")
 
     def __init__(self) -> None:
-        self._dynamic: deque[tuple[Field, int]] = deque()  # Newest first, with its size.
+        self._dynamic: list[Field] = []  # Newest last.
         self._size = 0
         self._limit = TABLE_BYTES_MAX
         self._texts: dict[bytes, bytes] = {}
@@ -80,8 +79,8 @@ class Decoder:
             HpackError
         """
         fields: list[Field] = []
+        dynamic = self._dynamic
         at, end = 0, len(block)
-        may_resize = True
         while at < end:
             first = block[at]
             at += 1
@@ -89,15 +88,17 @@ class Decoder:
                 index = first & 0x7F
                 if index == 0x7F:
                     index, at = _continued(block, at, index)
-                fields.append(self._entry(index))
+                if _STATIC_LENGTH < index <= _STATIC_LENGTH + len(dynamic):
+                    fields.append(dynamic[_STATIC_LENGTH - index])
+                else:
+                    fields.append(self._entry(index))
             elif first & 0xE0 == 0x20:
                 limit = first & 0x1F
                 if limit == 0x1F:
                     limit, at = _continued(block, at, limit)
-                if limit > TABLE_BYTES_MAX or not may_resize:
+                if limit > TABLE_BYTES_MAX or fields:
                     raise HpackError("a table size that was not allowed, or not here")
                 self._resize(limit)
-                continue
             else:
                 is_indexed = first & 0x40
                 mask = 0x3F if is_indexed else 0x0F
@@ -113,7 +114,6 @@ class Decoder:
                 fields.append(field)
                 if is_indexed:
                     self._insert(field)
-            may_resize = False
             if len(fields) > FIELDS_MAX:
                 raise HpackError("too many fields")
         return fields
@@ -124,15 +124,14 @@ class Decoder:
                 raise HpackError("index 0")
             return _STATIC[index]
         try:
-            return self._dynamic[index - _STATIC_LENGTH - 1][0]
+            return self._dynamic[_STATIC_LENGTH - index]
         except IndexError:
             raise HpackError("an index beyond the table") from None
 
     def _insert(self, field: Field) -> None:
         self.version += 1
-        size = len(field.name) + len(field.value) + _ENTRY_OVERHEAD
-        self._dynamic.appendleft((field, size))
-        self._size += size
+        self._dynamic.append(field)
+        self._size += _size(field)
         if self._size > self._limit:
             self._evict()
 
@@ -142,8 +141,13 @@ class Decoder:
         self._evict()
 
     def _evict(self) -> None:
-        while self._size > self._limit:
-            self._size -= self._dynamic.pop()[1]
+        count = 0
+        for field in self._dynamic:
+            if self._size <= self._limit:
+                break
+            self._size -= _size(field)
+            count += 1
+        del self._dynamic[:count]
 
     def _string(self, block: bytes, at: int) -> tuple[bytes, int]:
         """A string literal: (what it stands for, position behind it)."""
@@ -172,6 +176,11 @@ class Decoder:
                     self._texts.clear()
                 self._texts[raw] = text
         return text
+
+
+def _size(field: Field) -> int:
+    """What it takes of the table (RFC 7541 section 4.1)."""
+    return len(field.name) + len(field.value) + _ENTRY_OVERHEAD
 
 
 def _continued(block: bytes, at: int, number: int) -> tuple[int, int]:

@@ -238,9 +238,9 @@ class NativeProtocol(asyncio.Protocol):
         self, connection: Connection, stream_id: int, head: Head
     ) -> UnaryCall | StreamingCall | PlainCall | WebCall:
         host = self._server.host
-        method = head.route
+        method = head.target.route
         if method is None:
-            method = head.route = self._route(head)
+            method = head.target.route = self._route(head)
         if host.is_stopping and method is not _NOT_GRPC:
             return RefusedCall(connection, stream_id, head, host, status.SERVER_STOPPED)
         if isinstance(method, UnaryMethod):
@@ -270,12 +270,11 @@ class NativeProtocol(asyncio.Protocol):
         method = self._server.methods.get(path)
         if method is None:
             return self._server.methods.unknown(path)
-        if head.timeout_s is None:
-            host = self._server.host
-            if isinstance(method, UnaryMethod):
-                head.whole = unary.answers_whole(host, method)
-            elif method.at_once is not None:
-                head.whole = streaming.answers_whole(host, method, method.at_once, self._on_dirty)
+        host, target = self._server.host, head.target
+        if isinstance(method, UnaryMethod):
+            target.whole = unary.answers_whole(host, method)
+        elif method.at_once is not None:
+            target.whole = streaming.answers_whole(host, method, method.at_once, self._on_dirty)
         return method
 
     # --- time ---

@@ -19,14 +19,15 @@ from server.transport.frames import (
     PRIORITY_FLAG,
     ErrorCode,
 )
-from server.transport.head import Head, MalformedError, check_trailers
-from server.transport.hpack import Decoder
+from server.transport.head import Head, MalformedError, check_trailers, parse_timeout
+from server.transport.hpack import Decoder, Field
 from server.transport.peer import BACKLOG_BYTES_MAX, BLOCK_BYTES_MAX, Peer, Stream, depends_on
 
 BLOCK_FRAMES_MAX: Final = 16  # CONTINUATION frames that a header block may be spread over.
-BLOCKS_MAX: Final = 64  # Header blocks remembered, of a client that repeats itself,
+BLOCKS_MAX: Final = 64  # Header blocks and heads remembered, of a client that repeats itself,
 BLOCK_KEPT_BYTES_MAX: Final = 2048  # if they are no longer than this,
 BLOCK_KEPT_FIELDS_MAX: Final = 32  # nor more in their fields: an octet may stand for one.
+_TIMEOUT: Final = b"grpc-timeout"
 _DEPENDS_ON_ITSELF: Final = 0x100  # Beside a HEADERS frame's own flags, which are an octet.
 
 
@@ -44,6 +45,7 @@ class Requests(Peer):
         self._accept = accept
         self._decoder = Decoder()
         self._heads: dict[bytes, Head | MalformedError] = {}
+        self._known: dict[tuple[int, ...], Head] = {}  # By the fields, timeouts left out.
         self._block: bytearray | None = None  # A header block that is to be continued.
         self._block_id = self._block_flags = self._block_frames = 0
 
@@ -138,6 +140,9 @@ class Requests(Peer):
             raise StreamFault(stream_id, ErrorCode.REFUSED_STREAM)
         if flags & END_STREAM and head.content_length > 0:
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
+        if head.target.whole is not None and not flags & END_STREAM:
+            self._awaited[stream_id] = head
+            return
         stream = self._place(stream_id, head)
         if flags & END_STREAM:
             stream.is_remote_closed = True
@@ -180,18 +185,45 @@ class Requests(Peer):
         decoder = self._decoder
         version = decoder.version
         fields = decoder.decode(block)
+        is_small = len(block) <= BLOCK_KEPT_BYTES_MAX and len(fields) <= BLOCK_KEPT_FIELDS_MAX
         head: Head | MalformedError
         try:
-            head = Head(fields)
+            head = self._head(fields) if is_small else Head(fields)
         except MalformedError as error:
             head = error
         if decoder.version != version:
             self._heads.clear()
-        elif len(block) <= BLOCK_KEPT_BYTES_MAX and len(fields) <= BLOCK_KEPT_FIELDS_MAX:
+        elif is_small:
             if len(self._heads) >= BLOCKS_MAX:
                 self._heads.clear()
             self._heads[block] = head
         return head
+
+    def _head(self, fields: list[Field]) -> Head:
+        """The head of these fields; most of it is known, if only the timeout differs.
+
+        Some clients put each call's timeout into the table, so no two of their blocks are alike.
+
+        Raises:
+            MalformedError
+        """
+        rest = [field for field in fields if field.name != _TIMEOUT]
+        if len(rest) < len(fields) - 1:
+            return Head(fields)
+        # A head keeps its fields, so as long as it is known no other field has the id of one.
+        names = tuple(map(id, rest))
+        head = self._known.get(names)
+        if head is None:
+            head = Head(rest)
+            if len(self._known) >= BLOCKS_MAX:
+                self._known.clear()
+            self._known[names] = head
+        if len(rest) == len(fields):
+            return head
+        timeout = next(field for field in fields if field.name == _TIMEOUT)
+        if not timeout.is_valid:
+            raise MalformedError(f"header {timeout.name!r}")
+        return head.with_timeout(parse_timeout(timeout.value))
 
 
 def without_padding(data: bytes, start: int, stop: int) -> tuple[int, int]:

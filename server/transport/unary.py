@@ -209,6 +209,8 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
         if call.is_over:
             return None
         call.is_placed = True
+        if call.is_waiting:
+            call.opened()
         return call
 
     return whole
