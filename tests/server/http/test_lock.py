@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 
+import h2.errors
 import httpx
 
 from tests.server.http.sockets import connect
 from tests.server.http.support import WAIT_S, b64, web, wired
 from tests.server.http.test_gateway import ask, refused
+from tests.server.http.test_http2 import peer_of
 from tests.support.client import until
 from tests.support.serving import Running
 from tests.support.waits import queued
@@ -101,3 +103,17 @@ async def test_what_follows_the_one_request_of_a_stream_does_not_hide_that_its_c
             await socket.send(_request().decode())
         await until(lambda: server.core.tails.count == 1)
     await until(lambda: not server.streams and server.core.tails.count == 0)
+
+
+@web()
+async def test_a_stream_of_http2_that_is_reset_leaves_the_queue(server: Running) -> None:
+    await server.client.put(b"a/held")
+    async with peer_of(server) as peer:
+        call = await peer.request("POST", "/v3/lock/lock", _request())
+        await queued(server.client, b"a", 2)
+        peer.h2.reset_stream(call, h2.errors.ErrorCodes.CANCEL)
+        await peer.flush()
+        await queued(server.client, b"a", 1)
+        # The connection is as good as before.
+        held = await peer.request("POST", "/v3/lock/lock", json.dumps({"name": b64("b")}).encode())
+        assert (await peer.answer(held))[0] == 200
