@@ -94,18 +94,15 @@ class StreamingCall(Rpc):
         """Take up a call that came whole, of which all but `rest` is answered; true if it ends."""
         self.is_placed = False
         self.is_remote_closed = True
+        self._place()
         if answers:
             self._send(answers)
         if rest:
-            self._keep(rest)
-            self.received(b"", 0, is_last=True)
+            self._take_up(rest, is_last=True)
         else:
             self._served(None)
-        if self.is_over:
-            return True
         self.is_placed = True
-        self._place()
-        return False
+        return self.is_over
 
     def _begin_service(self) -> None:
         self.task = asyncio.get_running_loop().create_task(self._run())
@@ -135,11 +132,12 @@ class StreamingCall(Rpc):
             return
         if error is None:
             counts.ok += 1
-            self._finish(OK_TRAILERS)
+            if self._is_begun or not self._answer(b"".join(self.unsent or ())):
+                self._finish(OK_TRAILERS)
             return
         refusal = self.host.status_of(error)
         counts.failed[refusal.code] += 1
-        if self._is_begun:
+        if self._is_begun or self.unsent:  # What was answered before is not taken back.
             self._finish(trailers(refusal))
             return
         self.is_over = True
@@ -147,8 +145,6 @@ class StreamingCall(Rpc):
         self._forget()
 
     def _finish(self, last: bytes) -> None:
-        if not self._is_begun and self._answer(b"".join(self.unsent or ())):
-            return
         self._begin()
         self._last = last
         self.host.wait(self, UNTAKEN_S)
@@ -188,6 +184,10 @@ class StreamingCall(Rpc):
                 if is_last and self.task is None:
                     self._served(None)
                     return
+        self._take_up(data, is_last=is_last)
+
+    def _take_up(self, data: bytes, *, is_last: bool) -> None:
+        """Keep what comes, and let the service know if that is news."""
         self._keep(data)
         if is_last and self._body and self._refusal is None:
             self._refusal = RpcError(TRUNCATED)
@@ -240,10 +240,11 @@ class StreamingCall(Rpc):
     def lost(self, code: int) -> None:  # noqa: ARG002  # the task learns that it is cancelled
         self.is_over = True
         self.host.done(self)
-        if self.task is None:
+        if self.task is not None:
+            if self._is_running:
+                self.task.cancel()
+        elif self._last is None:  # If not, it is served, and waits to be taken.
             self._served(None)
-        elif self._is_running:
-            self.task.cancel()
 
     def pack(self) -> None:
         """Move what was sent since the last time into frames; the connection is about to write."""

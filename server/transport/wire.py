@@ -65,7 +65,7 @@ def alike(body: bytes) -> list[bytes]:
     """The whole messages of `body`, if there is one and all are plain and as long as the first.
 
     That is what a stream of small requests is, and it is taken apart in a few steps whatever
-    their number. None otherwise, which says nothing: `body` may be in good order.
+    their number. An empty list otherwise, which says nothing: `body` may be in good order.
     """
     prefix = body[:PREFIX_BYTES]
     size = int.from_bytes(prefix, "big")  # More than there is, if it is compressed.
