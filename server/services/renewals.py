@@ -49,7 +49,9 @@ class Renewals:
         header = self._headers.at(self._store.published)
         count = self._engine.renew_all(named)  # type: ignore[arg-type]  # no None in it
         if count < len(messages):
-            leases.pop(messages[count], None)  # Another lease may come to have that id.
+            # It may be gone, and would stay here for as long as the revision does.
+            leases.pop(messages[count], None)
+            self._replies.pop(messages[count], None)
             messages = messages[:count]
         if header != self._header:
             self._replies.clear()
@@ -72,6 +74,7 @@ class Renewals:
                     self._leases.clear()
                     self._replies.clear()
                 self._leases[message] = lease
+                self._replies.pop(message, None)  # Of another lease, that had the id before.
             named.append(lease)
         return named
 
