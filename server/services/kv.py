@@ -82,7 +82,9 @@ class KVService:
 
     def _get(self, key: bytes) -> bytes:
         if self._state.auth.enabled:
-            self._state.principal().must_read(key, b"")
+            principal = self._state.principal()
+            principal.must_read(key)
+            principal.must_be_current()
         self._state.tally.ranges += 1
         entry = self._store.index.entries.get(key)
         header = self._headers.at(self._store.published)
