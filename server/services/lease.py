@@ -70,6 +70,8 @@ class LeaseService:
         """
         while (message := await stream.receive()) is not None:
             lease_id = LeaseID(LeaseKeepAliveRequest.FromString(message).ID)
+            if not self._state.auth.is_settled:
+                await self._engine.settled()
             if self._state.auth.enabled:
                 await self._check_renewal(lease_id, stream)
             reply = self.renew_now(lease_id)
@@ -78,9 +80,7 @@ class LeaseService:
             await stream.send(reply)
 
     async def _check_renewal(self, lease_id: LeaseID, stream: Stream) -> None:
-        """As a renewal itself, it waits for no group but one that has to do with it."""
-        if not self._state.auth.is_settled:
-            await self._engine.settled()
+        """As a renewal itself, it waits for no group; a refusal waits for the one in flight."""
         try:
             self._may_renew(lease_id, stream)
         except AuthError:
