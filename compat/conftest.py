@@ -3,6 +3,7 @@
 import itertools
 import signal
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
@@ -28,8 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+# Fixtures that are about one wire.
+_ONLY: Final = {"identity": "tls", "nameless_server": "plain"}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    wires = ["tls"] if "identity" in metafunc.fixturenames else list(WIRES)
+    only = [wire for name, wire in _ONLY.items() if name in metafunc.fixturenames]
+    wires = only or list(WIRES)
     for name, every in (("target", list(TARGETS)), ("wire", wires)):
         if name in metafunc.fixturenames:
             chosen = metafunc.config.getoption(f"--{name}") or every

@@ -20,10 +20,11 @@ TTL_S = 2  # etcd's floor: one and a half election timeouts, rounded up.
 LATE_MAX_S = 10.0  # On a loaded machine; etcd's own tests allow 15.
 
 
-def grant(etcdctl: Etcdctl, ttl_s: int) -> str:
+def grant(etcdctl: Etcdctl, ttl_s: int, *options: str) -> str:
     """Grant a lease and return its identifier as etcdctl prints it."""
     found = re.fullmatch(
-        rf"lease (\w{{16}}) granted with TTL\({ttl_s}s\)\n", etcdctl("lease", "grant", str(ttl_s))
+        rf"lease (\w{{16}}) granted with TTL\({ttl_s}s\)\n",
+        etcdctl(*options, "lease", "grant", str(ttl_s)),
     )
     assert found
     return found[1]

@@ -1,7 +1,7 @@
 """Who may call what: the questions of the auth matrix, put to processes.
 
-Only in the clear: over TLS a server of this suite knows everyone by a certificate, so that there is
-nobody who is nobody.
+Only in the clear: over TLS a server of this suite knows everyone by the name in a certificate, so
+that nobody is nobody.
 """
 
 import asyncio
@@ -20,8 +20,9 @@ OLDER: Final = Path(__file__).parent / "auth_matrix_3.5.1.txt"
 
 
 @pytest.fixture
-def signing_server(target: Target, tmp_path: Path) -> Iterator[Server]:
+def nameless_server(target: Target, wire: str, tmp_path: Path) -> Iterator[Server]:
     """One that nobody has used, whose tokens are signed, so that there are old ones."""
+    assert wire == "plain"
     secret = tmp_path / "secret"
     secret.write_bytes(SECRET)
     token = f"jwt,sign-method=HS256,priv-key={secret}"
@@ -31,11 +32,11 @@ def signing_server(target: Target, tmp_path: Path) -> Iterator[Server]:
     server.stop(signal.SIGKILL)
 
 
-def test_each_caller_is_told_what_its_etcd_tells_it(signing_server: Server) -> None:
+def test_each_caller_is_told_what_its_etcd_tells_it(nameless_server: Server) -> None:
     expected = read_table(NEWEST)
-    if not signing_server.target.is_tenure:
+    if not nameless_server.target.is_tenure:
         older = read_table(OLDER)
         assert all(expected[name] != row for name, row in older.items()), "no difference"
         expected |= older
-    answers = asyncio.run(ask_all(signing_server.endpoint))
+    answers = asyncio.run(ask_all(nameless_server.endpoint))
     assert answers == {name: expected[name] for name in answers}
