@@ -97,8 +97,9 @@ class Snapshots:
         for _ in steps:
             await sender.add(pages.take())
             await asyncio.sleep(0)
-            if self._clock.now() >= remark_at:
-                remark_at += REMARK_S
+            now = self._clock.now()
+            if now >= remark_at:
+                remark_at = now + REMARK_S
                 logger.info(
                     "still sending database snapshot to client",
                     extra=fields(remaining_bytes=sender.remaining, **sized),

@@ -56,7 +56,8 @@ class Stage:
             home = self.root if is_there else self.root / self._target_home(data_dir)
             home.mkdir(mode=MODE, exist_ok=True)
         except OSError as error:
-            raise DataDirError(f"cannot restore into {data_dir}: {error}") from error
+            reason = f"{error.strerror} ({error.filename})"
+            raise DataDirError(f"cannot restore into {data_dir}: {reason}") from error
         self.store = home / DataDir(data_dir).store.name
         self.mark = home / DataDir(data_dir).mark.name
         self._is_committed = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from server.snapshot.pages import (
     BUCKET,
     META_BYTES,
@@ -42,6 +44,17 @@ def test_a_meta_page_with_any_bit_turned_is_refused() -> None:
         turned = bytearray(body)
         turned[bit // 8] ^= 1 << bit % 8
         assert isinstance(parse_meta(bytes(turned)), str)
+
+
+@pytest.mark.parametrize("page_bytes", [0, 512, 4095, 4097, 1 << 26])
+def test_a_page_size_that_no_machine_has_is_refused(page_bytes: int) -> None:
+    body = meta_page(0, Meta(page_bytes, 3, 2, 6, 11))[16 : 16 + META_BYTES]
+    assert parse_meta(body) == f"a page size of {page_bytes} is impossible"
+
+
+def test_a_meta_page_that_is_cut_short_is_refused() -> None:
+    body = meta_page(0, Meta(4096, 3, 2, 6, 11))[16 : 16 + META_BYTES - 1]
+    assert parse_meta(body) == "it is cut short"
 
 
 def test_a_leaf_has_its_elements_first_and_then_keys_and_values() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from etcdpb.kv_pb2 import KeyValue
 from etcdpb.lease_pb2 import Lease
+from mvcc.backend.errors import BackendIOError
 from mvcc.revision import encode
 from server.config import Config
 from server.datadir import DataDir, DataDirError
@@ -174,6 +175,26 @@ def test_a_file_in_the_place_of_the_data_directory_is_left_alone(tmp_path: Path)
     with pytest.raises(DataDirError, match="not empty or could not be read"):
         restore(snapshot(tmp_path / "s"), Config(data_dir=tmp_path / "d"))
     assert (tmp_path / "d").read_text() == "mine"
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    root = tmp_path / "file" / "d"
+    with pytest.raises(DataDirError, match=f"^cannot restore into {root}: Not a directory"):
+        restore(snapshot(tmp_path / "s"), Config(data_dir=root))
+
+
+def test_a_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """The file is not to blame, and the text does not say so."""
+    path, root = snapshot(tmp_path / "s", [put(2, b"a")]), tmp_path / "d"
+
+    def block(what: str, done: int, total: int) -> None:  # noqa: ARG001
+        if what == "reading it back":
+            raise BackendIOError(root, "No space left on device")
+
+    with pytest.raises(SnapshotError, match=f"^cannot restore into {root}: .*No space left"):
+        restore(path, Config(data_dir=root), progress=block)
+    assert [each.name for each in tmp_path.iterdir()] == ["s"]
 
 
 # --- interrupted ---

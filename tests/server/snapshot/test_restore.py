@@ -17,7 +17,7 @@ from mvcc.revision import encode
 from server.config import Config, ConfigError
 from server.datadir import DataDir
 from server.identity import bootstrap_identity
-from server.snapshot.restore import Restored, restore
+from server.snapshot.restore import BATCH_ROWS, Restored, restore
 from server.snapshot.writer import Row
 from server.urls import parse_urls
 from tests.server.snapshot.rows import deleted, facts, lease, put, snapshot, user
@@ -167,6 +167,13 @@ def test_the_row_that_etcdutl_raised_a_revision_with_becomes_the_compacted_revis
         path = snapshot(tmp_path / "s", keys, about=facts(scheduled=scheduled))
         restored = _restore(path, tmp_path / f"d{scheduled}")
         assert (restored.revision, restored.keys) == (1003, 2)
+
+
+def test_more_rows_than_are_written_at_once_are_all_there(tmp_path: Path) -> None:
+    keys = [put(main, b"%d" % main) for main in range(2, BATCH_ROWS + 3)]
+    restored = _restore(snapshot(tmp_path / "s", keys), tmp_path / "d")
+    assert restored.keys == len(keys) == BATCH_ROWS + 1
+    assert _rows(tmp_path / "d", Column.KEY) == keys
 
 
 # --- leases ---

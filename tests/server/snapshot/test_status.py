@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from server.snapshot.sizes import humanize
@@ -16,6 +18,12 @@ OF_3_4 = Status(hash=834766922, revision=9, keys=4, size_bytes=20480, version=""
 def test_the_numbers_are_those_of_etcdutl() -> None:
     assert read_status(ETCD_3_5.path) == OF_3_5
     assert read_status(ETCD_3_4.path) == OF_3_4
+
+
+def test_a_database_without_a_hash_has_a_status_too(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    path.write_bytes(ETCD_3_5.path.read_bytes()[:-32])
+    assert read_status(path) == OF_3_5
 
 
 def test_each_form_is_that_of_etcdutl() -> None:
