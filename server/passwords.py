@@ -24,7 +24,8 @@ from server.status import TooManyRequestsError
 
 logger = logging.getLogger(__name__)
 
-HASHING_MAX: Final = min(4, os.cpu_count() or 1)  # At once: each takes a core.
+# At once. Each takes a core, and one is left to everything else where there are several.
+HASHING_MAX: Final = max(1, min(4, (os.cpu_count() or 1) - 1))
 WAITING_MAX: Final = 1000  # With those being computed; one more is refused.
 PASSWORD_BYTES_MAX: Final = 72  # bcrypt looks at no more of it.
 COST_MIN: Final = 4
