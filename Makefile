@@ -78,8 +78,9 @@ compat: $(VENV)/.compat $(VENV)/.aetcd compat/node_etcd3/node_modules/.made $(GO
 bench: $(VENV)/.bench  ## Measure beside real etcd (the load part needs Debian's nghttp2-client)
 	$(BIN)/python -m bench $(ARGS)
 
-fuzz: $(VENV)/.dev  ## Drive the HTTP/2 core with damaged frames and an honest peer
+fuzz: $(VENV)/.dev  ## Drive the HTTP/2 core with damaged frames and an honest peer, and HTTP/1.1 with nonsense
 	$(BIN)/python -m fuzz.h2_fuzz --steps 1000000 $(ARGS)
+	$(BIN)/python -m fuzz.http1_fuzz --clients 20000
 
 # A Go program, so Go has to be there: go install github.com/summerwind/h2spec/cmd/h2spec@latest
 h2spec: $(VENV)/.dev  ## Check conformance to HTTP/2 and HPACK with h2spec

@@ -69,14 +69,19 @@ class GatewayStream:
         """Serve the request to its end."""
         self._service = asyncio.ensure_future(_serving(serve, self))
         reader = asyncio.ensure_future(self._read())
+        is_told = False
         try:
             await asyncio.wait((self._service, reader), return_when=asyncio.FIRST_COMPLETED)
             if self._service.done():
+                is_told = True
                 await self._finish(self._service)
         finally:
             for task in (self._service, reader):
                 task.cancel()
             await asyncio.wait((self._service, reader))
+            error = None if self._service.cancelled() else self._service.exception()
+            if isinstance(error, Exception) and not is_told:
+                refusal_of(error)  # Nobody is there to hear it, but a bug is logged.
 
     def stop(self, error: Exception) -> None:
         """End it from the server's side, with this refusal."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from email.utils import formatdate
 from functools import partial
 from typing import Any, Final, Protocol
 
-from h11 import Request
+from h11 import LocalProtocolError, Request
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -227,6 +228,17 @@ class Http1Protocol(H11Protocol):
     def handle_websocket_upgrade(self, event: Request) -> None:
         self._server.connections.pop(self, None)  # The socket is another protocol's from here on.
         super().handle_websocket_upgrade(event)
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP. If it follows a head, the app is answering, and is to stop."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        # An answer that has begun, and one to HEAD, cannot become this one: the end says it.
+        with suppress(LocalProtocolError):
+            super().send_400_response(msg)
+        self.transport.close()
 
     def pause_writing(self) -> None:
         self.paused_at = self._server.clock.now()

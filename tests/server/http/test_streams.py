@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.types import Message
 from server.call import Stream
 from server.http.mapping import Documents
 from server.http.streams import GatewayStream
+from server.status import NO_MESSAGE, RpcError
 from tests.server.http.support import WAIT_S, Wire, b64, web, wired
 from tests.support.client import until
 from tests.support.clock import settle
@@ -220,6 +222,38 @@ def test_no_more_is_read_of_a_request_than_its_service_takes() -> None:
         take.set()
         await asyncio.wait((serving,), timeout=WAIT_S)
         assert len(taken) == 8
+
+    asyncio.run(scenario())
+
+
+def test_a_refusal_that_nobody_is_there_to_hear_is_not_logged() -> None:
+    async def scenario() -> None:
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None: ...
+
+        async def serve(stream: Stream) -> None:
+            try:
+                await stream.receive()
+            except asyncio.CancelledError:
+                raise RpcError(NO_MESSAGE) from None
+
+        complaints: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+        stream = GatewayStream(
+            receive,
+            send,
+            decode=bytes,
+            encode=_never,
+            limit_bytes=10,
+            token=None,
+            takes_many=True,
+        )
+        await stream.run(serve)
+        del stream
+        gc.collect()
+        assert complaints == []
 
     asyncio.run(scenario())
 
