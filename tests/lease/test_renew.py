@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lease.errors import LeaseDueError, LeaseNotFoundError, NotPrimaryError
-from lease.lessor import NO_LEASE
-from tests.lease.support import L1, L2, build, expired_ids
+from lease.lease import GONE
+from lease.lessor import NO_LEASE, Lease, LeaseID
+from tests.lease.support import L1, L2, L3, build, expired_ids
 
 
 def test_a_renewal_returns_the_ttl_and_starts_all_of_it_over() -> None:
@@ -97,3 +100,84 @@ def test_a_renewal_touches_one_attribute_of_one_lease_and_no_container() -> None
     assert (bench.journal, bench.bucket.rows) == ([], rows)
     assert (lease.id, lease.ttl, lease.keys, lease.expiry) == (L1, 10, {b"a", b"b"}, 10_009)
     bench.lessor.check_invariants(9_999)
+
+
+# Many at once
+
+
+def test_many_leases_are_renewed_in_order_and_counted() -> None:
+    bench = build(ttl_min=5)
+    leases = [bench.lessor.grant(each, 10 * each, now=0) for each in (L1, L2)]
+    assert bench.lessor.renew_all([*leases, leases[0]], now=4, horizon=4) == 3
+    assert [each.expiry for each in leases] == [14, 24]
+    assert bench.lessor.renew_all([], now=5, horizon=5) == 0
+
+
+@pytest.mark.parametrize("horizon", [9, 10, 11])
+def test_many_renewals_stop_at_the_first_that_is_due(horizon: int) -> None:
+    bench = build()
+    lasting = bench.lessor.grant(L1, 100, now=0)
+    due = bench.lessor.grant(L2, 10, now=0)
+    count = bench.lessor.renew_all([lasting, due, lasting], now=20, horizon=horizon)
+    assert count == (3 if horizon < 10 else 1)
+    assert lasting.expiry == 120
+    assert due.expiry == (30 if horizon < 10 else 10)
+
+
+def test_a_lease_that_somebody_kept_beyond_its_revoke_is_never_renewed() -> None:
+    """Not even once another lease has its id."""
+    bench = build()
+    kept = bench.lessor.grant(L1, 10, now=0)
+    bench.lessor.revoke(L1)
+    assert kept.expiry == GONE
+    again = bench.lessor.grant(L1, 20, now=0)
+    assert bench.lessor.renew_all([kept], now=1, horizon=1) == 0
+    assert bench.lessor.renew_all([again, kept], now=1, horizon=1) == 1
+    assert (kept.expiry, again.expiry) == (GONE, 21)
+    bench.lessor.restart(kept, now=2)
+    bench.lessor.demote()
+    bench.lessor.promote(0, now=3)
+    assert (kept.expiry, again.expiry) == (GONE, 23)
+    assert not bench.lessor.is_due(kept, 30)
+    assert bench.lessor.expired(30, limit=10) == [again]
+    bench.lessor.check_invariants(30)
+
+
+def test_without_a_primary_many_renewals_are_none() -> None:
+    bench = build()
+    lease = bench.lessor.grant(L1, 10, now=0)
+    bench.lessor.demote()
+    before = lease.expiry
+    assert bench.lessor.renew_all([lease], now=1, horizon=1) == 0
+    assert lease.expiry == before
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from((L1, L2, L3)), st.integers(1, 20)), max_size=8),
+    st.integers(0, 30),
+    st.integers(0, 30),
+)
+def test_many_renewals_are_so_many_single_ones(
+    asked: list[tuple[LeaseID, int]], now: int, back: int
+) -> None:
+    horizon = max(0, now - back)
+    ways = []
+    for is_batch in (True, False):
+        bench = build(ttl_min=1)
+        given_out: list[Lease] = []
+        for lease_id, ttl in asked:  # A second grant of an id is behind the revoke of the first.
+            if lease_id in {each.id for each in bench.lessor.leases()}:
+                bench.lessor.revoke(lease_id)
+            given_out.append(bench.lessor.grant(lease_id, ttl, now=0))
+        live = bench.lessor.leases()
+        count = 0
+        if is_batch:
+            count = bench.lessor.renew_all(given_out, now=now, horizon=horizon)
+        else:
+            for each in given_out:
+                if each not in live or each.expiry <= horizon:
+                    break
+                bench.lessor.renew(each.id, now=now, horizon=horizon)
+                count += 1
+        ways.append((count, [(each.id, each.expiry) for each in bench.lessor.leases()]))
+    assert ways[0] == ways[1]

@@ -188,3 +188,24 @@ def test_two_transactions_of_one_batch_have_revisions_of_their_own() -> None:
 def test_there_is_no_transaction_without_a_batch() -> None:
     with pytest.raises(AssertionError, match="needs an open batch"):
         Store(MemoryBackend()).write_txn()
+
+
+def test_nothing_of_a_put_is_in_the_next_one() -> None:
+    """All versions are made with one message, filled anew: a field left alone would show."""
+    database = Database()
+    full = Put(b"a" * 200, b"v" * 300, 2**62)
+    for _ in range(3):
+        database.transact(full, Put(b"b", b"", 0), full, Put(b"c", b"", -1), Put(b"d", b"1", 0))
+    assert database.get(b"b") == KeyValue(key=b"b", create_revision=2, mod_revision=4, version=3)
+    assert database.get(b"c") == KeyValue(
+        key=b"c", create_revision=2, mod_revision=4, version=3, lease=-1
+    )
+    assert database.get(b"d") == KeyValue(
+        key=b"d", create_revision=2, mod_revision=4, version=3, value=b"1"
+    )
+    assert database.put(b"e") == 5
+    assert database.get(b"e") == KeyValue(key=b"e", create_revision=5, mod_revision=5, version=1)
+    other = Database()
+    other.put(b"z")
+    assert other.get(b"z") == KeyValue(key=b"z", create_revision=2, mod_revision=2, version=1)
+    assert database.restarted().get(b"e") == database.get(b"e")

@@ -333,3 +333,46 @@ async def test_a_coroutine_that_stopped_waiting_for_its_command_changes_nothing(
     assert notes == ["expiry"]
     assert other.is_done
     assert server.fatal == []
+
+
+# Alone
+
+
+@in_loop
+async def test_the_flusher_is_told_when_one_waits_and_nobody_is_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = bare_server()
+    alone = server.flusher.alone
+    server.ask(A)
+    await settle()
+    assert alone == [True]
+    server.ask(A)
+    server.ask(B)
+    await settle()
+    assert alone == [True, False], "two share it"
+    refused = asyncio.ensure_future(server.engine.run(Refused()))
+    server.ask(B)
+    await settle()
+    assert alone[2:] == [False], "so do one and a refusal, which waits as well"
+    assert refused.exception() is not None
+    monkeypatch.setattr(engine_module, "GROUP_COMMANDS_MAX", 1)
+    for request in (A, B, C):
+        server.ask(request)
+    await settle()
+    assert alone[3:] == [False, False, True], "two queue behind, then one, then none"
+
+
+@in_loop
+async def test_who_comes_while_one_waits_alone_is_in_the_next_group() -> None:
+    server = bare_server()
+    (first,) = await in_flight(server, A)
+    read, write = server.ask(ALL), server.ask(B)
+    assert server.flusher.alone == [True]
+    assert not read.is_done
+    server.flusher.let_go()
+    await settle()
+    assert first.is_done
+    assert read.is_done
+    assert write.is_done
+    assert server.flusher.alone == [True, True]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 
 from mvcc.backend.memory import MemoryBackend
-from server.flusher import Flusher, InlineFlusher, ThreadFlusher
+from server.flusher import INLINE_S, Flusher, InlineFlusher, ThreadFlusher
 from tests.support.loop import in_loop
 
 
@@ -28,12 +29,14 @@ class _Disk(MemoryBackend):
         super().sync()
 
 
-async def _flush(flusher: Flusher) -> tuple[int, BaseException | None]:
+async def _flush(flusher: Flusher, *, is_alone: bool = False) -> tuple[int, BaseException | None]:
     """Flush once: the thread in which `done` was called, and the error it was given."""
     outcome: asyncio.Future[tuple[int, BaseException | None]] = (
         asyncio.get_running_loop().create_future()
     )
-    flusher.flush(lambda error: outcome.set_result((threading.get_ident(), error)))
+    flusher.flush(
+        lambda error: outcome.set_result((threading.get_ident(), error)), is_alone=is_alone
+    )
     assert not outcome.done(), "`done` is never called from within `flush`"
     return await outcome
 
@@ -90,4 +93,77 @@ async def test_stopping_waits_for_the_flush_under_way_and_it_is_still_reported()
 async def test_where_there_is_no_disk_the_answer_comes_at_the_next_turn() -> None:
     flusher = InlineFlusher()
     assert await _flush(flusher) == (threading.get_ident(), None)
+    flusher.stop()
+
+
+# --- on the loop ---
+
+
+class _Watch:
+    """A timer: each fsync takes what it is told to, in seconds."""
+
+    def __init__(self) -> None:
+        self.takes_s: float = 0
+        self._now = 0.0
+        self._is_over = False
+
+    def __call__(self) -> float:
+        if self._is_over:
+            self._now += self.takes_s
+        self._is_over = not self._is_over
+        return self._now
+
+
+async def _where(
+    flusher: Flusher, disk: _Disk, watch: _Watch, takes_s: float, *, is_alone: bool = True
+) -> str:
+    """Where an fsync of that length was done."""
+    watch.takes_s = takes_s
+    assert await _flush(flusher, is_alone=is_alone) == (threading.get_ident(), None)
+    return "loop" if disk.threads[-1] == threading.get_ident() else "thread"
+
+
+@in_loop
+async def test_one_alone_is_synced_on_the_loop_as_long_as_the_last_ones_were_quick() -> None:
+    disk, watch = _Disk(), _Watch()
+    told: list[float] = []
+    flusher = ThreadFlusher(disk, asyncio.get_running_loop(), on_synced=told.append, timer=watch)
+    quick, most, slow = 0.0, INLINE_S, 17 * INLINE_S
+    takes = [most, quick, most, slow, *[quick] * 20]
+    where = [await _where(flusher, disk, watch, each) for each in takes]
+    # Behind the slow one the average is some 2.9 limits, and each quick one takes off an eighth.
+    assert where == ["thread", "loop", "loop", "loop", *["thread"] * 8, *["loop"] * 12]
+    assert [round(each, 9) for each in told] == [round(each, 9) for each in takes]
+    flusher.stop()
+
+
+@in_loop
+async def test_the_first_and_those_in_company_are_synced_in_the_thread_and_are_counted() -> None:
+    disk, watch = _Disk(), _Watch()
+    flusher = ThreadFlusher(disk, asyncio.get_running_loop(), timer=watch)
+    assert await _where(flusher, disk, watch, INLINE_S) == "thread", "nothing is known yet"
+    assert await _where(flusher, disk, watch, 0.0, is_alone=False) == "thread"
+    assert await _where(flusher, disk, watch, 1.0, is_alone=True) == "loop"
+    assert await _where(flusher, disk, watch, 0.0, is_alone=True) == "thread"
+    flusher.stop()
+
+
+@in_loop
+async def test_an_fsync_that_is_longer_than_the_limit_by_the_least_is_the_threads() -> None:
+    disk, watch = _Disk(), _Watch()
+    flusher = ThreadFlusher(disk, asyncio.get_running_loop(), timer=watch)
+    longer = math.nextafter(INLINE_S, 1)
+    assert [await _where(flusher, disk, watch, longer) for _ in range(3)] == ["thread"] * 3
+    flusher.stop()
+
+
+@in_loop
+async def test_what_goes_wrong_on_the_loop_is_handed_over_alike() -> None:
+    disk = _Disk()
+    flusher = ThreadFlusher(disk, asyncio.get_running_loop(), timer=_Watch())
+    assert await _flush(flusher) == (threading.get_ident(), None)
+    for failure in (OSError("the disk is gone"), KeyboardInterrupt()):
+        disk.failure = failure
+        assert await _flush(flusher, is_alone=True) == (threading.get_ident(), failure)
+        assert disk.threads[-1] == threading.get_ident()
     flusher.stop()
