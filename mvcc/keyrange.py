@@ -33,6 +33,20 @@ class KeyRange(NamedTuple):
         """True where no key but `start` can lie in it."""
         return self.end is not None and self.end == self.start + b"\0"
 
+    @property
+    def prefix(self) -> bytes | None:
+        r"""What all keys of the range begin with, and no other key does; None if there is no such.
+
+        b"" is every key there is: none is empty, so the range may begin at b"\0" as well.
+        """
+        start, end = self
+        if end is None:
+            return b"" if start in (b"", b"\0") else None
+        stem = start.rstrip(b"\xff")
+        if stem and end == stem[:-1] + bytes((stem[-1] + 1,)):
+            return start
+        return None
+
     def __contains__(self, key: object) -> bool:
         assert isinstance(key, bytes)
         return self.start <= key and (self.end is None or key < self.end)

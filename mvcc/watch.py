@@ -13,11 +13,14 @@ below `next_revision`, and none from there on; a synced watcher's `next_revision
 So a slow reader costs memory for no more than its sink holds, and never loses, repeats or
 reorders an event. If what it still has to hear is compacted first, it is told so, once.
 
-Exact keys are found through a dict; ranges are walked, one test for each distinct range.
+Exact keys are found through a dict, and so are prefixes, by a look for each length that one has;
+other ranges are walked, one test for each distinct range. So what a put costs does not grow with
+the watchers of other keys and prefixes.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
@@ -103,6 +106,8 @@ class WatchHub:
         self._rows_max = rows_max
         self._bytes_max = bytes_max
         self._exact: dict[bytes, dict[Watcher, None]] = {}  # Dicts: ordered sets.
+        self._prefixes: dict[bytes, dict[Watcher, None]] = {}
+        self._lengths: Counter[int] = Counter()  # Of the prefixes.
         self._ranges: dict[KeyRange, dict[Watcher, None]] = {}
         self._watchers: dict[Watcher, None] = {}
 
@@ -139,7 +144,7 @@ class WatchHub:
 
     def publish(self, transactions: list[tuple[int, list[Change]]]) -> None:
         """Offer what became durable to all synced watchers, one revision after the other."""
-        if not self._exact and not self._ranges:
+        if not (self._exact or self._prefixes or self._ranges):
             return
         for revision, changes in transactions:
             wanted: dict[Watcher, list[bytes]] = {}
@@ -236,36 +241,57 @@ class WatchHub:
         exact = self._exact.get(key)
         if exact is not None:
             yield from exact
+        for length in self._lengths:
+            if length <= len(key) and (group := self._prefixes.get(key[:length])):
+                yield from group
         for keys, watchers in self._ranges.items():
             if key in keys:
                 yield from watchers
 
     def _sync(self, watcher: Watcher) -> None:
         watcher.is_synced = True
-        if watcher.keys.is_single:
-            self._exact.setdefault(watcher.keys.start, {})[watcher] = None
+        keys = watcher.keys
+        if keys.is_single:
+            self._exact.setdefault(keys.start, {})[watcher] = None
+        elif (prefix := keys.prefix) is not None:
+            if prefix not in self._prefixes:
+                self._prefixes[prefix] = {}
+                self._lengths[len(prefix)] += 1
+            self._prefixes[prefix][watcher] = None
         else:
-            self._ranges.setdefault(watcher.keys, {})[watcher] = None
+            self._ranges.setdefault(keys, {})[watcher] = None
 
     def _unsync(self, watcher: Watcher) -> None:
         if not watcher.is_synced:
             return
         watcher.is_synced = False
-        if watcher.keys.is_single:
-            group = self._exact[watcher.keys.start]
+        keys = watcher.keys
+        if keys.is_single:
+            group = self._exact[keys.start]
             del group[watcher]
             if not group:
-                del self._exact[watcher.keys.start]
+                del self._exact[keys.start]
+        elif (prefix := keys.prefix) is not None:
+            group = self._prefixes[prefix]
+            del group[watcher]
+            if not group:
+                del self._prefixes[prefix]
+                self._lengths[len(prefix)] -= 1
+                if not self._lengths[len(prefix)]:
+                    del self._lengths[len(prefix)]
         else:
-            group = self._ranges[watcher.keys]
+            group = self._ranges[keys]
             del group[watcher]
             if not group:
-                del self._ranges[watcher.keys]
+                del self._ranges[keys]
 
     def check_invariants(self) -> None:
         """Assert what the module docstring promises. O(n); for tests."""
         indexed = {w for group in self._exact.values() for w in group}
+        indexed |= {w for group in self._prefixes.values() for w in group}
         indexed |= {w for group in self._ranges.values() for w in group}
         assert indexed == {w for w in self._watchers if w.is_synced}
         assert all(self._exact.values())
+        assert all(self._prefixes.values())
+        assert self._lengths == Counter(map(len, self._prefixes))
         assert all(self._ranges.values())

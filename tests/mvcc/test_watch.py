@@ -214,3 +214,32 @@ def test_progress_speaks_of_everyone_or_of_no_one() -> None:
     assert hub.progress_revision([ahead, behind]) is None
     assert caught_up(database, behind) == [["put foo"]]
     assert hub.progress_revision([ahead, behind]) == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_told"),
+    [
+        (KeyRange(b"a", b"b"), True),
+        (KeyRange(b"ab", b"ac"), True),
+        (KeyRange(b"abc", b"abd"), True),
+        (KeyRange(b"abcd", b"abce"), False),
+        (KeyRange(b"b", b"c"), False),
+        (KeyRange(b"a", b"c"), True),
+    ],
+)
+def test_two_watchers_of_one_prefix_or_range_come_and_go_by_themselves(
+    keys: KeyRange, is_told: bool
+) -> None:
+    database = Database()
+    others = [watch(database, KeyRange(b"abcde", b"abcdf")), watch(database, KeyRange(b"x", b"z"))]
+    first, first_sink = watch(database, keys)
+    _, second_sink = watch(database, keys)
+    database.hub.check_invariants()
+    database.put(b"abc")
+    database.hub.remove(first)
+    database.hub.check_invariants()
+    database.put(b"abc")
+    told = [(2, ["put abc"]), (3, ["put abc"])] if is_told else []
+    assert first_sink.brief() == told[:1]
+    assert second_sink.brief() == told
+    assert [sink.brief() for _, sink in others] == [[], []]
