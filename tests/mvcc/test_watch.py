@@ -231,15 +231,17 @@ def test_two_watchers_of_one_prefix_or_range_come_and_go_by_themselves(
     keys: KeyRange, is_told: bool
 ) -> None:
     database = Database()
-    others = [watch(database, KeyRange(b"abcde", b"abcdf")), watch(database, KeyRange(b"x", b"z"))]
+    strange = (KeyRange(b"abcde", b"abcdf"), KeyRange(b"y", b"z"), KeyRange(b"x", b"z"))
+    others = [watch(database, each) for each in strange]
     first, first_sink = watch(database, keys)
-    _, second_sink = watch(database, keys)
+    second, second_sink = watch(database, keys)
     database.hub.check_invariants()
-    database.put(b"abc")
-    database.hub.remove(first)
-    database.hub.check_invariants()
+    for leaving in (first, second):
+        database.put(b"abc")
+        database.hub.remove(leaving)
+        database.hub.check_invariants()
     database.put(b"abc")
     told = [(2, ["put abc"]), (3, ["put abc"])] if is_told else []
     assert first_sink.brief() == told[:1]
     assert second_sink.brief() == told
-    assert [sink.brief() for _, sink in others] == [[], []]
+    assert [sink.brief() for _, sink in others] == [[], [], []]
