@@ -200,6 +200,8 @@ def test_no_more_is_read_of_a_request_than_its_service_takes() -> None:
 
         async def receive() -> Message:
             nonlocal reads
+            if reads == 4:
+                return {"type": "http.disconnect"}
             reads += 1
             return {"type": "http.request", "body": b"{}{}", "more_body": reads < 4}
 

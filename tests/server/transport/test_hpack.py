@@ -149,7 +149,7 @@ def test_decoded_strings_are_kept_within_a_bound() -> None:
     decoder = Decoder()
     encoder: Any = hpack.Encoder()
     for number in range(3000):
-        decoder.decode(encoder.encode([(b"a%d" % number, b"long" * number)]))
+        decoder.decode(encoder.encode([(b"a%d" % number, b"long" * (number % 64))]))
     assert len(decoder._texts) <= 1024
     assert max(map(len, decoder._texts)) <= 128
 
