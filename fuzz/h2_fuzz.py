@@ -12,12 +12,14 @@ its episode; `--steps 1 --seed THAT` runs that one again.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import time
 from typing import Final
 
 from fuzz.h2_service import Service, check_bounds, split_frames
 from fuzz.honest import HonestClient
+from tests.support.clock import settle
 
 EPISODE_STEPS: Final = 60
 STEP_S_MAX: Final = 2.0  # A step takes well below a millisecond.
@@ -30,17 +32,25 @@ def run(steps: int, seed: int) -> dict[str, int]:
     Raises:
         AssertionError: the invariant does not hold.
     """
-    counts = {"steps": 0, "honest": 0, "hostile": 0, "answers": 0, "ended": 0}
+    return asyncio.run(_run(steps, seed))
+
+
+async def _run(steps: int, seed: int) -> dict[str, int]:
+    names = ("steps", "honest", "hostile", "answers", "ended", "awaited", "at_once")
+    counts = dict.fromkeys(names, 0)
     while counts["steps"] < steps:
         rng = random.Random(seed)
         started = time.perf_counter()
         try:
+            service = Service(rng, streams_max=rng.choice((1, 5, 100)))
             if rng.random() < 0.5:
-                counts["answers"] += _honest_episode(rng)
+                counts["answers"] += await _honest_episode(rng, service)
                 counts["honest"] += 1
             else:
-                counts["ended"] += _hostile_episode(rng)
+                counts["ended"] += await _hostile_episode(rng, service)
                 counts["hostile"] += 1
+            counts["awaited"] += service.awaited
+            counts["at_once"] += service.at_once
         except Exception as error:
             raise AssertionError(f"the episode of seed {seed}") from error
         assert time.perf_counter() - started < STEP_S_MAX * EPISODE_STEPS, f"seed {seed} hangs"
@@ -49,23 +59,24 @@ def run(steps: int, seed: int) -> dict[str, int]:
     return counts
 
 
-def _honest_episode(rng: random.Random) -> int:
-    service = Service(rng, streams_max=rng.choice((1, 5, 100)))
+async def _honest_episode(rng: random.Random, service: Service) -> int:
     client = HonestClient(rng)
     for _ in range(EPISODE_STEPS):
         client.act()
         _deliver(rng, service, client.take())
         if rng.random() < 0.3:
             service.answer_one()
+        await settle()
         if rng.random() < 0.8:
-            client.read(service.connection.take())
+            client.read(service.take())
         check_bounds(service)
         assert not service.connection.is_dead
     # Everything is told, everything is answered, every window is opened.
     for _ in range(1000):
         _deliver(rng, service, client.take())
         service.answer_all()
-        client.read(service.connection.take())
+        await settle()
+        client.read(service.take())
         if client.unfinished:
             client.open_windows()
         elif not client.has_output():
@@ -78,8 +89,7 @@ def _honest_episode(rng: random.Random) -> int:
     return client.answered
 
 
-def _hostile_episode(rng: random.Random) -> int:
-    service = Service(rng, streams_max=rng.choice((1, 5, 100)))
+async def _hostile_episode(rng: random.Random, service: Service) -> int:
     client = HonestClient(rng)
     kept: list[bytes] = []
     damage = rng.choice((0.003, 0.02, 0.1, 0.3))  # Little of it lets the connection live longer.
@@ -92,12 +102,16 @@ def _hostile_episode(rng: random.Random) -> int:
         _deliver(rng, service, data)
         if rng.random() < 0.5:
             service.answer_one()
-        out = service.connection.take()
+        await settle()
+        out = service.take()
         split_frames(out, has_preface=False)  # Whole frames, whatever came in.
         assert not (was_dead and out), "a dead connection speaks"
         check_bounds(service)
     service.connection.lost()
     service.answer_all()
+    await settle()
+    check_bounds(service)
+    assert len(service.connection) == len(service.host.streams) == 0
     assert service.connection.held_bytes == service.connection.backlog_bytes == 0
     return int(was_dead)
 

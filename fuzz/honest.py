@@ -12,9 +12,10 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
-from fuzz.h2_service import REFUSAL, large_answer, split_frames
+from fuzz.h2_service import LATER, REFUSAL, large_answer, split_frames
 from server.transport.connection import Connection
 
+_METHODS: Final = (b"Echo", b"Late", b"Large", b"Fail", b"None", b"Talk")
 _TIMEOUTS: Final = (None, b"5S", b"4999871u", b"1H")
 _WINDOWS: Final = (0, 1, 100, 65_535, 1 << 20)
 
@@ -36,6 +37,8 @@ class HonestClient:
         self._peer.initiate_connection()
         self.unfinished: dict[int, _Request] = {}
         self._is_settling = True  # SETTINGS has not been acknowledged.
+        # Half of them say the same again and again, as real clients do.
+        self._repeats = rng.choices((b"Echo", b"Late", b"Talk"), k=2) if rng.random() < 0.5 else []
         self.answered = 0
         self._actions = (
             *[self._open] * 5,
@@ -62,8 +65,8 @@ class HonestClient:
         peer, rng = self._peer, self._rng
         if peer.open_outbound_streams >= peer.remote_settings.max_concurrent_streams:
             return
-        is_plain = rng.random() < 0.1
-        name = rng.choice((b"Echo", b"Late", b"Large", b"Fail", b"None"))
+        is_plain = not self._repeats and rng.random() < 0.1
+        name = rng.choice(self._repeats or _METHODS)
         headers = [
             (b":method", b"GET" if is_plain else b"POST"),
             (b":scheme", b"http"),
@@ -72,20 +75,32 @@ class HonestClient:
         ]
         if not is_plain:
             headers += [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
-            timeout = rng.choice(_TIMEOUTS)
+            timeout = None if self._repeats else rng.choice(_TIMEOUTS)
             if timeout is not None:
                 headers.append((b"grpc-timeout", timeout))
-        for _ in range(rng.randrange(3)):
+        for _ in range(0 if self._repeats else rng.randrange(3)):
             value = bytes(rng.choice(b"abcXYZ019-_ /\xff") for _ in range(rng.randrange(200)))
             headers.append((b"x-%d" % rng.randrange(5), value.strip()))
-        message = rng.randbytes(rng.choice((0, 1, 10, 300, 20_000, 150_000)))
-        body = b"" if is_plain else b"\0" + len(message).to_bytes(4, "big") + message
-        if rng.random() < 0.2:
+        body = b"" if is_plain else self._body(name)
+        if not self._repeats and rng.random() < 0.2:
             headers.append((b"content-length", b"%d" % len(body)))
         stream_id = peer.get_next_available_stream_id()
         request = _Request(b"" if is_plain else name, body, is_ended=is_plain)
         self.unfinished[stream_id] = request
         peer.send_headers(stream_id, headers, end_stream=is_plain)
+
+    def _body(self, name: bytes) -> bytes:
+        rng = self._rng
+        if name != b"Talk":
+            sizes = (0, 1, 10, 300) if self._repeats else (0, 1, 10, 300, 20_000, 150_000)
+            return _prefixed(rng.randbytes(rng.choice(sizes)))
+        body = b""
+        for _ in range(rng.randrange(5)):
+            message = rng.choice((b"", b"", b"", LATER)) + rng.randbytes(
+                rng.choice((0, 1, 9, 3000))
+            )
+            body += _prefixed(message) * rng.choice((1, 1, 2, 100))
+        return body
 
     def _some(self) -> tuple[int, _Request] | None:
         sending = [pair for pair in self.unfinished.items() if not pair[1].is_ended]
@@ -198,6 +213,19 @@ class HonestClient:
         assert connection.frame_bytes == self._peer.local_settings.max_frame_size
 
 
+def _prefixed(message: bytes) -> bytes:
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def _twice_over(body: bytes) -> bytes:
+    said = b""
+    while body:
+        size = int.from_bytes(body[1:5], "big")
+        said += _prefixed(body[5 : 5 + size] * 2)
+        body = body[5 + size :]
+    return said
+
+
 def _check_answer(request: _Request) -> None:
     message = request.body[5:]
     headers, answer = request.headers, bytes(request.answer)
@@ -211,6 +239,8 @@ def _check_answer(request: _Request) -> None:
         assert headers[b"grpc-message"] == REFUSAL.message.replace("%", "%25").encode()
         assert not answer
         return
-    expected = large_answer(message) if request.path == b"Large" else message
     assert headers[b"grpc-status"] == b"0"
-    assert answer == b"\0" + len(expected).to_bytes(4, "big") + expected
+    if request.path == b"Talk":
+        assert answer == _twice_over(request.body)
+    else:
+        assert answer == _prefixed(large_answer(message) if request.path == b"Large" else message)
