@@ -78,16 +78,14 @@ class Service:
         method = self._methods.get(head.path)
         if method is None:
             return RefusedCall(connection, stream_id, head, self.host, REFUSAL)
-        if head.timeout_s is None:
-            head.whole = self._counted(unary.answers_whole(self.host, method))
+        head.target.whole = self._counted(unary.answers_whole(self.host, method))
         return UnaryCall(connection, stream_id, head, self.host, method)
 
     def _accept_talk(self, connection: Connection, stream_id: int, head: Head) -> StreamingCall:
         on_dirty = self._dirty_again
-        if head.timeout_s is None:
-            head.whole = self._counted(
-                streaming.answers_whole(self.host, self._talk, self._at_once, on_dirty)
-            )
+        head.target.whole = self._counted(
+            streaming.answers_whole(self.host, self._talk, self._at_once, on_dirty)
+        )
         return StreamingCall(connection, stream_id, head, self.host, self._talk, on_dirty)
 
     def _counted(self, whole: Whole) -> Whole:

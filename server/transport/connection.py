@@ -91,6 +91,8 @@ class Connection(Requests):
             self.fail(ErrorCode.COMPRESSION_ERROR, str(error))
         else:
             self._input = data[used:] if used < len(data) else b""
+            if self._timed:
+                self._place_timed()
 
     def _receive(self, data: bytes) -> int:
         """Handle all whole frames of `data`; return how many bytes they were."""
@@ -129,6 +131,8 @@ class Connection(Requests):
                         self._see(stream_id)
                         self._last_id = stream_id
                         awaited[stream_id] = known
+                        if known.timeout_s is not None:
+                            self._timed.append(stream_id)
                         at = at_next
                         continue
                 elif kind == DATA and flags == END_STREAM and stream_id in awaited:

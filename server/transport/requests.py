@@ -46,6 +46,7 @@ class Requests(Peer):
         self._decoder = Decoder()
         self._heads: dict[bytes, Head | MalformedError] = {}
         self._known: dict[tuple[int, ...], Head] = {}  # By the fields, timeouts left out.
+        self._timed: list[int] = []  # Awaited since this `receive` began, and have a timeout.
         self._block: bytearray | None = None  # A header block that is to be continued.
         self._block_id = self._block_flags = self._block_frames = 0
 
@@ -67,6 +68,14 @@ class Requests(Peer):
         stream.window = self.stream_window
         self._streams[stream_id] = stream
         return stream
+
+    def _place_timed(self) -> None:
+        """What came in one piece is answered by now. For the rest a time is running."""
+        timed, self._timed = self._timed, []
+        for stream_id in timed:
+            head = self._awaited.pop(stream_id, None)
+            if head is not None:
+                self._place(stream_id, head).opened()
 
     def _see(self, stream_id: int) -> None:
         """The client has opened a stream, and thereby closed all below that it never opened."""
@@ -142,6 +151,8 @@ class Requests(Peer):
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR)
         if head.target.whole is not None and not flags & END_STREAM:
             self._awaited[stream_id] = head
+            if head.timeout_s is not None:
+                self._timed.append(stream_id)
             return
         stream = self._place(stream_id, head)
         if flags & END_STREAM:
@@ -220,9 +231,9 @@ class Requests(Peer):
             self._known[names] = head
         if len(rest) == len(fields):
             return head
-        timeout = next(field for field in fields if field.name == _TIMEOUT)
-        if not timeout.is_valid:
-            raise MalformedError(f"header {timeout.name!r}")
+        at, timeout = next(pair for pair in enumerate(fields) if pair[1].name == _TIMEOUT)
+        if not timeout.is_valid or any(field.name[:1] == b":" for field in rest[at : at + 1]):
+            raise MalformedError(f"header {timeout.name!r}, or one behind it")
         return head.with_timeout(parse_timeout(timeout.value))
 
 

@@ -179,11 +179,9 @@ class StreamingCall(Rpc):
             and self.unsent_bytes < SEND_AHEAD_BYTES
         ):
             data = self._answer_at_once(self._at_once, data)
-            if not data and not self._body:
-                self._settle()
-                if is_last and self.task is None:
-                    self._served(None)
-                    return
+            if is_last and self.task is None and not data and not self._body:
+                self._served(None)
+                return
         self._take_up(data, is_last=is_last)
 
     def _take_up(self, data: bytes, *, is_last: bool) -> None:

@@ -22,7 +22,16 @@ from server.status import RpcError
 from server.transport.base import OVERHEAD_BYTES
 from server.transport.connection import Connection
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
-from server.transport.frames import DATA, END_HEADERS, GOAWAY, HEADERS, RST_STREAM, ErrorCode, frame
+from server.transport.frames import (
+    DATA,
+    END_HEADERS,
+    GOAWAY,
+    HEADERS,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    ErrorCode,
+    frame,
+)
 from server.transport.native import NativeProtocol, NativeServer
 from server.transport.room import Room
 from tests.server.transport.sockets import OPENING
@@ -153,12 +162,25 @@ class Client:
         self._decoder: Any = hpack.Decoder()
         self._heard: dict[int, Heard] = {}
         self.goaway: ErrorCode | None = None
+        self.goaway_last_id = 0
+        self.granted = 0  # Of the connection's window.
+        self.longest = 0  # Of the frames of DATA.
         self.last_id = -1
         self.send(opening)
 
     @property
     def connection(self) -> Connection:
         return self.protocol.connection
+
+    def is_awaited(self, stream_id: int) -> bool:
+        """Noted, without a place among the streams."""
+        connection = self.connection
+        return stream_id in connection._awaited and stream_id not in connection._streams
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is under way."""
+        return len(self.connection) == 0 and self.host_streams == 0
 
     @property
     def host_streams(self) -> int:
@@ -191,10 +213,14 @@ class Client:
                 heard.fields.update(self._decoder.decode(each.data, raw=True))
             elif each.type == DATA:
                 heard.body += each.data
+                self.longest = max(self.longest, len(each.data))
+            elif each.type == WINDOW_UPDATE and not each.stream_id:
+                self.granted += each.window_increment
             elif each.type == RST_STREAM:
                 heard.reset = ErrorCode(each.error_code)
             elif each.type == GOAWAY:
                 self.goaway = ErrorCode(each.error_code)
+                self.goaway_last_id = each.last_stream_id
             if each.type in (HEADERS, DATA) and "END_STREAM" in each.flags:
                 assert not heard.is_ended
                 heard.is_ended = True

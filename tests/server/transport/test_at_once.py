@@ -151,6 +151,20 @@ async def test_what_comes_in_pieces_is_put_together_at_once_if_the_piece_is_smal
 
 
 @in_loop
+async def test_of_a_piece_that_was_answered_nothing_is_held_any_more() -> None:
+    client, stream_id = await opened()
+    later = prefixed(LATER)
+    client.send(data(stream_id, prefixed(b"a")[:5], flags=0))
+    assert client.connection.held_bytes == 5
+    client.methods.gate.clear()
+    client.send(data(stream_id, b"a" + later, flags=0))
+    assert client.connection.held_bytes == len(later) + 100
+    client.send(rst_stream(stream_id, E.CANCEL))
+    await settle()
+    assert count_of(client)[:3] == (2, 1, {status.Code.CANCELLED: 1})
+
+
+@in_loop
 async def test_a_coroutine_that_has_begun_is_passed_by_while_it_waits_and_only_then() -> None:
     client, stream_id = await opened()
     client.send(data(stream_id, prefixed(LATER), flags=0))

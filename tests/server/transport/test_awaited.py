@@ -35,23 +35,13 @@ E = ErrorCode
 TRAILERS: Final = encode(((b"x-checksum", b"1"),))
 
 
-def is_awaited(client: Client, stream_id: int) -> bool:
-    """Noted, without a place among the streams."""
-    connection = client.connection
-    return stream_id in connection._awaited and stream_id not in connection._streams
-
-
 def awaiting(name: str = "Echo", **options: Any) -> tuple[Client, int]:
     """A client, one of whose requests is awaited; and which."""
     client = Client(**options)
     client.know(name)
     client.send(client.open(name))
-    assert is_awaited(client, client.last_id)
+    assert client.is_awaited(client.last_id)
     return client, client.last_id
-
-
-def is_over(client: Client) -> bool:
-    return len(client.connection) == 0 and client.host_streams == 0
 
 
 @in_loop
@@ -69,7 +59,7 @@ async def test_heads_come_first_and_bodies_in_any_order() -> None:
         heard = client.heard(stream_id)
         assert (heard.status, heard.is_ended) == (b"0", True)
         assert heard.messages in ([b"%d" % number], [b"%d" % number * 2])
-    assert is_over(client)
+    assert client.is_over
 
 
 # What a client may send for such a request, and what becomes of it.
@@ -97,13 +87,13 @@ async def test_a_body_may_come_in_any_way_that_is_allowed(name: str, kind: str) 
     for piece in PIECES[kind](stream_id):
         client.send(piece)
     if "all" in kind:
-        assert is_awaited(client, stream_id)
+        assert client.is_awaited(stream_id)
         client.send(data(stream_id, prefixed(b"hey")))
     await asyncio.sleep(0)
     heard = client.heard(stream_id)
     assert (heard.status, heard.is_ended, heard.reset) == (b"0", True, None)
     assert heard.messages == [b"hey" * (2 if name == "Talk" else 1)]
-    assert is_over(client)
+    assert client.is_over
 
 
 NO_MESSAGE: dict[str, Callable[[int], bytes]] = {
@@ -122,7 +112,7 @@ async def test_a_unary_request_that_is_not_one_message_is_refused(kind: str) -> 
     client.send(NO_MESSAGE[kind](stream_id))
     heard = client.heard(stream_id)
     assert (heard.status, heard.is_ended, heard.body) == (b"13", True, b"")
-    assert is_over(client)
+    assert client.is_over
 
 
 WRONG: dict[str, tuple[ErrorCode, Callable[[int], bytes]]] = {
@@ -149,7 +139,7 @@ async def test_what_is_wrong_with_it_ends_it_alone(name: str, kind: str) -> None
     code, wrong = WRONG[kind]
     client.send(wrong(stream_id))
     assert client.heard(stream_id).reset is code
-    assert is_over(client)
+    assert client.is_over
     client.send(data(stream_id, prefixed(b"late")))  # It was on its way.
     client.know("Echo")
     assert client.goaway is None
@@ -160,7 +150,7 @@ async def test_what_is_wrong_with_it_ends_it_alone(name: str, kind: str) -> None
 async def test_a_client_that_leaves_it_leaves_nothing() -> None:
     client, stream_id = awaiting("Talk")
     client.send(rst_stream(stream_id, E.CANCEL))
-    assert is_over(client)
+    assert client.is_over
     counts = client.counts
     assert (counts.started, counts.ok, sum(counts.failed)) == (2, 1, 1)
 
@@ -172,11 +162,11 @@ async def test_a_body_is_as_long_as_it_was_said_to_be(length: int, fits: bool) -
     said: dict[str, Any] = {"content_length": b"%d" % length}
     client.send(client.open(**said), data(client.last_id, prefixed(bytes(length - 5))))
     client.send(client.open(**said))
-    assert is_awaited(client, client.last_id)
+    assert client.is_awaited(client.last_id)
     client.send(data(client.last_id, prefixed(b"hey")))
     heard = client.heard(client.last_id)
     assert (heard.status, heard.reset) == ((b"0", None) if fits else (None, E.PROTOCOL_ERROR))
-    assert is_over(client)
+    assert client.is_over
     assert not client.connection._bodies
 
 
@@ -203,7 +193,7 @@ async def test_they_count_among_the_streams_that_a_client_may_have_and_keep_noth
     client.send(data(first + 2, prefixed(b"hey")))
     assert client.heard(first + 2).messages == [b"hey"]
     client.send(client.open())
-    assert is_awaited(client, client.last_id)
+    assert client.is_awaited(client.last_id)
 
 
 @in_loop
@@ -215,7 +205,7 @@ async def test_the_window_that_counts_is_that_of_the_moment_it_answers() -> None
     client.send(settings((4, 100)))
     heard = client.heard(stream_id)
     assert (heard.messages, heard.status) == ([b"hey"], b"0")
-    assert is_over(client)
+    assert client.is_over
 
 
 @in_loop
@@ -228,7 +218,7 @@ async def test_a_large_answer_waits_for_the_windows_and_the_rest_goes_on() -> No
     client.send(window_update(stream_id, 100_000), window_update(0, 100_000))
     heard = client.heard(stream_id)
     assert (heard.messages, heard.status) == ([bytes(100_000)], b"0")
-    assert is_over(client)
+    assert client.is_over
     assert client.connection.backlog_bytes == 0
 
 
@@ -242,7 +232,7 @@ async def test_a_table_that_must_shrink_is_shrunk_before_the_first_answer() -> N
         client.send(settings((1, 0)), data(stream_id, prefixed(b"hey")))
         assert client.heard(stream_id).status == b"0"
         assert not client.connection.must_shrink
-    assert is_over(client)
+    assert client.is_over
 
 
 @in_loop
@@ -255,8 +245,9 @@ async def test_an_answer_that_comes_later_finds_its_stream() -> None:
         client.methods.late.pop().reply(b"done")
         await asyncio.sleep(0)
     for stream_id in (1, 3):
-        assert client.heard(stream_id).messages == [b"done"]
-    assert is_over(client)
+        heard = client.heard(stream_id)
+        assert (heard.messages, heard.is_ended, heard.reset) == ([b"done"], True, None)
+    assert client.is_over
 
 
 # --- the end of the connection, and of the server ---
@@ -290,6 +281,7 @@ async def test_a_connection_that_drains_dies_with_the_last_that_was_awaited(last
     assert client.connection.is_dead
     assert client.socket.is_left
     assert client.goaway is E.NO_ERROR
+    assert client.goaway_last_id == other, "the last that was begun"
     assert client.heard(client.last_id).status is None
 
 
@@ -312,7 +304,9 @@ async def test_a_server_that_stops_refuses_them_however_their_body_comes(
         assert heard.status == b"%d" % SERVER_STOPPED.code
         assert heard.fields[b"grpc-message"] == SERVER_STOPPED.message.encode()
         assert heard.body == b""
-    assert is_over(client)
+    assert client.heard(first).reset is None, "it was whole"
+    assert client.heard(second).reset is E.NO_ERROR
+    assert client.is_over
     assert client.connection.is_dead == is_drained
     assert client.counts.started == client.counts.ok
 
@@ -321,7 +315,7 @@ async def test_a_server_that_stops_refuses_them_however_their_body_comes(
 async def test_a_connection_that_is_lost_forgets_them() -> None:
     client, _ = awaiting("Talk")
     client.protocol.connection_lost(None)
-    assert is_over(client)
+    assert client.is_over
     assert client.counts.active == 0
 
 
@@ -331,7 +325,7 @@ async def test_a_violation_of_the_connection_ends_them_with_it() -> None:
     client.send(frame(SETTINGS, ACK, stream_id), data(stream_id, prefixed(b"hey")))
     assert client.heard(stream_id).status is None
     assert client.goaway is E.PROTOCOL_ERROR
-    assert is_over(client)
+    assert client.is_over
 
 
 # --- every order ---
@@ -355,4 +349,4 @@ async def test_a_head_by_itself_and_one_in_pieces_and_a_whole_one_disturb_nobody
         client.send(*acts[number])
     said = [client.heard(each).messages for each in (first, second, third)]
     assert said == [[b"one"], [b"two"], [b"three"]]
-    assert is_over(client)
+    assert client.is_over

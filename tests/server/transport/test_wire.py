@@ -30,6 +30,10 @@ def test_messages_of_one_size_are_taken_apart_whatever_piece_of_one_is_behind_th
 
 
 @given(st.lists(st.tuples(st.binary(max_size=3), st.booleans()), max_size=6), st.integers(0, 8))
+@example([(b"a", False), (b"bb", False)], 0)
+@example([(b"a", False), (b"b", True)], 0)
+@example([(b"a", False), (b"b" * 256, False)], 0)
+@example([(b"", False), (b"b" * 256, False)], 0)
 def test_of_a_body_of_any_kind_nothing_is_taken_that_is_not_its_first_messages(
     parts: list[tuple[bytes, bool]], cut: int
 ) -> None:
