@@ -13,6 +13,7 @@ from etcdpb.auth_pb2 import Permission, Role, User, UserAddOptions
 from mvcc.keyrange import KeyRange
 from server.auth.errors import (
     InvalidManagementError,
+    NoPasswordError,
     PermissionNotGivenError,
     PermissionNotGrantedError,
     RoleEmptyError,
@@ -97,11 +98,13 @@ def delete_user(store: AuthStore, name: str) -> Change:
     )
 
 
-def change_password(store: AuthStore, name: str, password: bytes) -> Change:
-    """`password` is a hash. A user that has none stays so."""
-    before = _user(store, name)
-    user = _copy(before)
-    user.password = b"" if before.options.no_password else password
+def change_password(store: AuthStore, name: str, password: bytes | None) -> Change:
+    """`password` is a hash, None if it cannot be read. A user that has none stays so."""
+    user = _copy(_user(store, name))
+    if not user.options.no_password:
+        if password is None:
+            raise NoPasswordError
+        user.password = password
     return Change(
         event="changed a password of a user",
         details={"user_name": name, "user_roles": list(user.roles)},
@@ -169,7 +172,7 @@ def delete_role(store: AuthStore, name: str) -> Change:
 
 
 def grant_permission(store: AuthStore, name: str, permission: Permission | None) -> Change:
-    """One on the very same range is replaced. They are kept in the order of their keys.
+    """One on the very same range gets the new one's type. They are kept in the order of their keys.
 
     etcd looks at the first one of a key only, and may keep two of a range.
     """
@@ -179,10 +182,15 @@ def grant_permission(store: AuthStore, name: str, permission: Permission | None)
     if not permission.key or keys.is_empty:
         raise InvalidManagementError
     before = _role(store, name)
-    kept = _others(before, permission.key, permission.range_end)
-    kept.append(permission)
-    kept.sort(key=lambda each: each.key)
-    role = Role(name=before.name, keyPermission=kept)
+    role = Role()
+    role.CopyFrom(before)
+    for each in role.keyPermission:
+        if (each.key, each.range_end) == (permission.key, permission.range_end):
+            each.permType = permission.permType
+            break
+    else:
+        role.keyPermission.append(permission)
+        role.keyPermission.sort(key=lambda each: each.key)
     kind = permission.permType
     return Change(
         event="granted/updated a permission to a user",

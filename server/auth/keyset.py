@@ -40,16 +40,16 @@ class KeySet:
     def covers(self, keys: KeyRange) -> bool:
         """Whether every key of a range is in it.
 
-        A range that ends before it begins has no keys; of that one, both ends must lie in one
-        range of the set, as in etcd.
+        A range that ends before it begins has no keys; of that one, its beginning must be in the
+        set. So it is on etcd too, but for some shapes that its tree may have.
         """
         at = bisect_right(self._begins, keys.start) - 1
         if at < 0:
             return False
-        begin, end = self._begins[at], self._ends[at]
-        if keys.end is None:
-            return end is None
-        return begin < keys.end and (end is None or (keys.start < end and keys.end <= end))
+        end = self._ends[at]
+        if end is None:
+            return True
+        return keys.end is not None and keys.start < end and keys.end <= end
 
 
 def _reaches(end: bytes | None, begin: bytes) -> bool:

@@ -162,6 +162,7 @@ class AuthService:
         message = await stream.receive() or b""
         request = AuthUserChangePasswordRequest.FromString(message)
         validate.check_size(len(message), self._max_request_bytes)
+        password: bytes | None
         if request.password:
             password = await self._passwords.hash(request.password)
         else:
@@ -242,8 +243,9 @@ class AuthService:
         return self._headers.at(self._state.store.published)
 
 
-def _decoded(hashed_password: str) -> bytes:
+def _decoded(hashed_password: str) -> bytes | None:
+    """None if it is no base64."""
     try:
         return base64.b64decode(hashed_password, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise NoPasswordError from error
+    except (binascii.Error, ValueError):
+        return None

@@ -34,6 +34,8 @@ def _made() -> Disk:
         (lambda s: changes.delete_user(s, "none"), errors.UserNotFoundError),
         (lambda s: changes.delete_user(s, ""), errors.UserNotFoundError),
         (lambda s: changes.change_password(s, "none", b""), errors.UserNotFoundError),
+        (lambda s: changes.change_password(s, "none", None), errors.UserNotFoundError),
+        (lambda s: changes.change_password(s, "ann", None), errors.NoPasswordError),
         (lambda s: changes.grant_role(s, "none", "none"), errors.UserNotFoundError),
         (lambda s: changes.grant_role(s, "ann", "none"), errors.RoleNotFoundError),
         (lambda s: changes.revoke_role(s, "none", "r"), errors.UserNotFoundError),
@@ -133,6 +135,7 @@ def test_a_user_keeps_its_options_and_roles_through_every_change() -> None:
     disk.role("r")
     disk.make(changes.grant_role(disk.auth, "ann", "r"))
     disk.make(changes.change_password(disk.auth, "ann", b"new"))
+    disk.make(changes.change_password(disk.auth, "ann", None))
     user = disk.auth.users["ann"]
     assert (user.password, list(user.roles), user.options) == (b"", ["r"], options)
     disk.make(changes.revoke_role(disk.auth, "ann", "r"))

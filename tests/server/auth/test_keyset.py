@@ -77,12 +77,14 @@ def test_a_key_is_held_exactly_when_a_range_has_it(
         ([(b"a", b"")], (b"a", b"a\0"), True),
         ([(b"a", b""), (b"a\0", b"")], (b"a", b"a\0\0"), True),
         ([(b"a", b"")], (b"a", b"b"), False),
-        # No keys at all, but both ends must be in one range.
+        # No keys at all: what counts is where it would begin.
         ([(b"a", b"z")], (b"c", b"b"), True),
+        ([(b"b", b"z")], (b"c", b"a"), True),
+        ([(b"b", b"\0")], (b"c", b"b"), True),
         ([(b"a", b"c")], (b"d", b"b"), False),
-        ([(b"b", b"z")], (b"c", b"a"), False),
-        ([(b"b", b"\0")], (b"c", b"b"), False),
-        ([(b"b", b"\0")], (b"c", b"b\0"), True),
+        ([(b"a", b"c")], (b"c", b"b"), False),
+        ([(b"b", b"z")], (b"a", b"a"), False),
+        ([(b"a", b"")], (b"a", b"a"), True),
         # What no etcd of today grants any more: it holds nothing.
         ([(b"", b"\0")], (b"a", b""), False),
         ([(b"z", b"a")], (b"b", b""), False),
