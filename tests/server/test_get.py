@@ -61,6 +61,7 @@ def test_a_key_is_found_exactly_where_there_is_nothing_else(request: pb.RangeReq
 @example(b"\x0a\x01a\x0a\x01b")
 @example(b"\x0a\x00")
 @example(b"\x0a\x81\x00a")
+@example(b"\x0a\x80\x01" + b"k" * 127)
 def test_of_octets_that_are_no_request_no_key_is_taken(message: bytes) -> None:
     try:
         pb.RangeRequest.FromString(message)

@@ -258,6 +258,15 @@ def test_one_more_than_may_be_known_makes_all_be_learnt_anew(
         await server.call(LeaseGrantRequest(ID=1, TTL=99))
         at_once([naming(1)])
         assert ttls(at_once([naming(1)])) == [(1, 99)]
+        for lease_id in range(1, many + 1):
+            assert at_once([naming(lease_id)])
+            assert len(at_once._replies) <= len(at_once._leases) + many <= 3 + many
+        at_once([naming(lease_id) for lease_id in range(2, many + 1)])
+        for lease_id in range(50, 60):
+            await server.call(LeaseGrantRequest(ID=lease_id, TTL=60))
+            assert at_once([naming(lease_id)])
+            assert len(at_once._leases) <= 3
+        assert len(at_once._replies) <= 3
 
     scenario()
 

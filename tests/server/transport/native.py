@@ -225,3 +225,22 @@ class Client:
                 assert not heard.is_ended
                 heard.is_ended = True
         return self._heard.setdefault(stream_id, Heard())
+
+
+def count_of(client: Client) -> tuple[Any, ...]:
+    """How the calls went, once nothing is under way."""
+    counts = client.counts
+    assert counts.active == client.host_streams == len(client.connection) == 0
+    assert client.connection.held_bytes == 0
+    ended = {code: many for code, many in enumerate(counts.failed) if many}
+    messages = (counts.messages_received, counts.messages_sent)
+    return counts.started, counts.ok, ended, messages, counts.received_bytes, counts.sent_bytes
+
+
+def opened() -> tuple[Client, int]:
+    """A client and a stream of it that has a place, no task, and nothing said yet."""
+    client = Client()
+    client.know("Talk")
+    client.send(client.open("Talk"), data(client.last_id, b"", flags=0))
+    assert (client.host_streams, client.methods.begun) == (1, 0)
+    return client, client.last_id

@@ -20,28 +20,16 @@ from server.transport.frames import (
     settings,
     window_update,
 )
-from server.transport.host import UNTAKEN_S
 from server.transport.peer import STREAM_WINDOW_BYTES
 from server.transport.streaming import SEND_AHEAD_BYTES
-from server.transport.wire import TRUNCATED
-from tests.server.transport.native import LATER, REFUSED, Client
-from tests.server.transport.support import LIMIT_BYTES, REFUSAL, data, prefixed
+from tests.server.transport.native import LATER, REFUSED, Client, count_of, opened
+from tests.server.transport.support import LIMIT_BYTES, data, prefixed
 from tests.support.clock import settle
 from tests.support.loop import in_loop
 
 E = ErrorCode
 GIVES_NO_WINDOW: Final = settings((4, 0))
 TOO_LARGE: Final = b"\0" + (LIMIT_BYTES + 1).to_bytes(4, "big")
-
-
-def count_of(client: Client) -> tuple[Any, ...]:
-    """How the calls went, once nothing is under way."""
-    counts = client.counts
-    assert counts.active == client.host_streams == len(client.connection) == 0
-    assert client.connection.held_bytes == 0
-    ended = {code: many for code, many in enumerate(counts.failed) if many}
-    messages = (counts.messages_received, counts.messages_sent)
-    return counts.started, counts.ok, ended, messages, counts.received_bytes, counts.sent_bytes
 
 
 async def talk(
@@ -93,6 +81,8 @@ def bodies(draw: st.DrawFn) -> list[bytes]:
 @example([prefixed(b"a") + TOO_LARGE], False, None)
 @example([TOO_LARGE], False, 0)
 @example([prefixed(b"a") * 9], True, 0)
+@example([prefixed(b"a") + prefixed(LATER) + prefixed(b"b")], False, None)
+@example([prefixed(b"a") + prefixed(LATER) + prefixed(b"b"), b""], False, None)
 @example([prefixed(b"a") + prefixed(REFUSED)], True, None)
 def test_the_client_hears_and_the_server_counts_the_same_without_it(
     pieces: list[bytes], gzipped: bool, window: int | None
@@ -108,19 +98,10 @@ def test_the_client_hears_and_the_server_counts_the_same_without_it(
     compare()
 
 
-async def opened(**options: Any) -> tuple[Client, int]:
-    """A client and a stream of it that has a place, no task, and nothing said yet."""
-    client = Client(**options)
-    client.know("Talk")
-    client.send(client.open("Talk"), data(client.last_id, b"", flags=0))
-    assert (client.host_streams, client.methods.begun) == (1, 0)
-    return client, client.last_id
-
-
 @pytest.mark.parametrize("is_whole", [True, False])
 @in_loop
 async def test_what_can_be_answered_at_once_begins_no_coroutine(is_whole: bool) -> None:
-    client, stream_id = await opened()
+    client, stream_id = opened()
     if is_whole:
         client.send(data(stream_id, b""), client.open("Talk"))
         stream_id = client.last_id
@@ -135,7 +116,7 @@ async def test_what_can_be_answered_at_once_begins_no_coroutine(is_whole: bool) 
 
 @in_loop
 async def test_what_comes_in_pieces_is_put_together_at_once_if_the_piece_is_small() -> None:
-    client, stream_id = await opened()
+    client, stream_id = opened()
     message = prefixed(b"x" * 200)
     for cut, begun in ((64, 0), (65, 1)):
         client.send(
@@ -152,7 +133,7 @@ async def test_what_comes_in_pieces_is_put_together_at_once_if_the_piece_is_smal
 
 @in_loop
 async def test_of_a_piece_that_was_answered_nothing_is_held_any_more() -> None:
-    client, stream_id = await opened()
+    client, stream_id = opened()
     later = prefixed(LATER)
     client.send(data(stream_id, prefixed(b"a")[:5], flags=0))
     assert client.connection.held_bytes == 5
@@ -166,7 +147,7 @@ async def test_of_a_piece_that_was_answered_nothing_is_held_any_more() -> None:
 
 @in_loop
 async def test_a_coroutine_that_has_begun_is_passed_by_while_it_waits_and_only_then() -> None:
-    client, stream_id = await opened()
+    client, stream_id = opened()
     client.send(data(stream_id, prefixed(LATER), flags=0))
     client.methods.gate.clear()
     await settle()
@@ -193,7 +174,7 @@ def numbered(count: int, size: int) -> Iterator[bytes]:
 
 @in_loop
 async def test_what_the_client_does_not_take_is_bounded_and_nothing_is_lost() -> None:
-    client, stream_id = await opened()
+    client, stream_id = opened()
     client.send(GIVES_NO_WINDOW)
     (call,) = client.server.host.streams
     sent = list(numbered(1000, 992))
@@ -222,7 +203,7 @@ async def test_what_the_client_does_not_take_is_bounded_and_nothing_is_lost() ->
 
 @in_loop
 async def test_the_window_of_what_was_answered_is_given_back() -> None:
-    client, stream_id = await opened()
+    client, stream_id = opened()
     client.send(settings((4, 1 << 30)), window_update(0, 1 << 30))
     room = STREAM_WINDOW_BYTES
     (call,) = client.server.host.streams
@@ -232,150 +213,3 @@ async def test_the_window_of_what_was_answered_is_given_back() -> None:
         await settle()
     assert client.methods.begun == 0
     assert client.connection.held_bytes == 0
-
-
-# --- ends ---
-
-
-@pytest.mark.parametrize("before", [b"", prefixed(b"a"), prefixed(b"a") + prefixed(LATER)])
-@pytest.mark.parametrize("is_whole", [True, False])
-@in_loop
-async def test_an_end_within_a_message_is_told_behind_the_answers(
-    before: bytes, is_whole: bool
-) -> None:
-    client, stream_id = await opened()
-    if is_whole:
-        client.send(data(stream_id, b""), client.open("Talk"))
-        stream_id = client.last_id
-    client.send(data(stream_id, before + b"\0\0\0\0\2x"))
-    await settle()
-    heard = client.heard(stream_id)
-    assert len(heard.messages) == before.count(b"\0\0\0\0\1")
-    assert heard.status == b"%d" % TRUNCATED.code
-    assert heard.fields[b"grpc-message"] == TRUNCATED.message.encode()
-    assert count_of(client)[1:3] == (1 + is_whole, {TRUNCATED.code: 1})
-
-
-@pytest.mark.parametrize("before", [b"", prefixed(b"a")])
-@pytest.mark.parametrize("flags", [0, END_STREAM])
-@in_loop
-async def test_a_message_above_the_limit_is_refused_and_never_left_waiting(
-    before: bytes, flags: int
-) -> None:
-    client = Client()
-    client.know("Talk")
-    client.send(client.open("Talk"), data(client.last_id, before + TOO_LARGE, flags=flags))
-    await settle()
-    heard = client.heard(client.last_id)
-    assert heard.messages == ([b"aa"] if before else [])
-    assert heard.status == b"%d" % status.Code.RESOURCE_EXHAUSTED
-    assert count_of(client)[:3] == (2, 1, {status.Code.RESOURCE_EXHAUSTED: 1})
-
-
-@pytest.mark.parametrize("before", [[], [b"a"], [LATER], [b"a", LATER, b"b"]])
-@in_loop
-async def test_a_half_close_ends_it_well_in_every_state(before: list[bytes]) -> None:
-    client, stream_id = await opened()
-    for each in before:
-        client.send(data(stream_id, prefixed(each), flags=0))
-        await settle()
-    client.send(data(stream_id, b""))
-    await settle()
-    heard = client.heard(stream_id)
-    assert (heard.messages, heard.status) == ([each * 2 for each in before], b"0")
-    assert count_of(client)[:3] == (2, 2, {})
-
-
-@pytest.mark.parametrize("before", [[], [b"a"], [LATER]])
-@pytest.mark.parametrize("way", ["reset", "lost", "stopped", "late"])
-@in_loop
-async def test_an_end_from_outside_is_counted_once_and_leaves_nothing(
-    before: list[bytes], way: str
-) -> None:
-    client = Client()
-    client.know("Talk")
-    timeout = b"5S" if way == "late" else None
-    client.send(client.open("Talk", grpc_timeout=timeout), data(client.last_id, b"", flags=0))
-    for each in before:
-        client.send(data(client.last_id, prefixed(each), flags=0))
-        await settle()
-    code = status.Code.CANCELLED
-    if way == "reset":
-        client.send(rst_stream(client.last_id, E.CANCEL))
-    elif way == "lost":
-        client.protocol.connection_lost(None)
-    elif way == "late":
-        client.clock.jump(5 - 2**-10)
-        client.server.host.expire()
-        await settle()
-        assert client.host_streams == 1
-        client.clock.jump(2**-10)
-        client.server.host.expire()
-        code = status.Code.DEADLINE_EXCEEDED
-    else:
-        await client.server.drain(5)
-        code = status.SERVER_STOPPED.code
-    await settle()
-    assert count_of(client)[:3] == (2, 1, {code: 1})
-    heard = client.heard(client.last_id)
-    if way in ("reset", "lost"):
-        assert heard.status is None
-    else:
-        assert (heard.status, heard.is_ended) == (b"%d" % code, True)
-        assert heard.messages == [each * 2 for each in before]
-        assert heard.reset is E.NO_ERROR, "the client need not send its end any more"
-    if way == "stopped":
-        assert heard.fields[b"grpc-message"] == b"etcdserver: server stopped"
-
-
-@pytest.mark.parametrize("is_whole", [True, False])
-@pytest.mark.parametrize("way", ["taken", "reset", "lost", "untaken"])
-@in_loop
-async def test_a_call_that_is_served_but_not_taken_has_ended_once(is_whole: bool, way: str) -> None:
-    client = Client()
-    client.know("Talk")
-    client.send(GIVES_NO_WINDOW)
-    client.send(client.open("Talk"))
-    stream_id = client.last_id
-    if not is_whole:
-        client.send(data(stream_id, b"", flags=0))
-    client.send(data(stream_id, prefixed(b"a")))
-    counts = client.counts
-    assert (counts.started, counts.ok, counts.active) == (2, 2, 0)
-    assert client.host_streams == 0, "the service is done with it"
-    assert len(client.connection) == 1
-    if way == "taken":
-        client.send(window_update(stream_id, 100))
-    elif way == "reset":
-        client.send(rst_stream(stream_id, E.CANCEL))
-    elif way == "lost":
-        client.protocol.connection_lost(None)
-    else:
-        client.clock.jump(UNTAKEN_S)
-        client.server.host.expire()
-        await settle()
-    heard = client.heard(stream_id)
-    assert heard.status == (b"0" if way == "taken" else None)
-    assert heard.reset is (E.CANCEL if way == "untaken" else None)
-    assert not client.server.host._waiting
-    assert count_of(client)[:3] == (2, 2, {})
-
-
-@in_loop
-async def test_what_was_answered_before_a_refusal_is_not_taken_back() -> None:
-    client, stream_id = await opened()
-    client.send(data(stream_id, prefixed(b"a") + prefixed(REFUSED) + prefixed(b"b")))
-    await settle()
-    heard = client.heard(stream_id)
-    assert (heard.messages, heard.status) == ([b"aa"], b"%d" % REFUSAL.code)
-    assert count_of(client)[:3] == (2, 1, {REFUSAL.code: 1})
-
-
-@in_loop
-async def test_a_stop_between_an_answer_and_its_packing_takes_nothing_back() -> None:
-    client, stream_id = await opened()
-    client.connection.receive(data(stream_id, prefixed(b"a"), flags=0))
-    await client.server.drain(5)
-    heard = client.heard(stream_id)
-    assert (heard.messages, heard.status) == ([b"aa"], b"14")
-    assert count_of(client)[:3] == (2, 1, {14: 1})
