@@ -27,14 +27,16 @@ class Progress:
         self._clock = clock
         self._show = show
         self._shown_at = self._logged_at = clock.now()
+        self._what = ""  # Is being done.
         self._is_open = False  # The terminal's line is not ended.
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """`what` is done up to `done` of `total`."""
         now = self._clock.now()
         percent = f"{100 * done // total if total else 100}%"
-        if self._show is not None and (now - self._shown_at >= SHOWN_S or done == total):
-            self._shown_at = now
+        is_time = what != self._what or now - self._shown_at >= SHOWN_S or done == total
+        if self._show is not None and is_time:
+            self._what, self._shown_at = what, now
             self._show(f"\r{what}: {percent:<5}")
             self._is_open = True
             if done == total:

@@ -51,6 +51,8 @@ class Stage:
             raise DataDirError(f'data-dir "{data_dir}" not empty or could not be read')
         self.root = within if is_there else unfinished_beside(data_dir)
         self._target = DataDir(data_dir).home if is_there else data_dir
+        # The folders that are made on the way to it: their names, too, are to survive.
+        self._made = [each for each in self.root.parents if not each.exists()]
         try:
             self._lock = self._take()
             home = self.root if is_there else self.root / self._target_home(data_dir)
@@ -92,7 +94,8 @@ class Stage:
             sync_directory(directory)
         self.root.rename(self._target)
         self._is_committed = True
-        sync_directory(self._target.parent)
+        for directory in (self._target.parent, *(each.parent for each in self._made)):
+            sync_directory(directory)
 
     def __enter__(self) -> Self:
         return self

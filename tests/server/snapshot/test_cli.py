@@ -151,10 +151,12 @@ async def test_a_snapshot_of_a_running_server_is_saved_whole(
 # --- progress ---
 
 
-def test_a_terminal_is_written_to_now_and_then_and_at_the_end() -> None:
+def test_a_terminal_is_written_to_at_once_now_and_then_and_at_the_end() -> None:
     clock, shown = FakeClock(), list[str]()
     progress = Progress(clock, shown.append)
+    progress("copying", 0, 200)
     progress("copying", 1, 200)
+    assert shown.pop() == "\rcopying: 0%   "
     assert shown == []
     clock.jump(SHOWN_S)
     progress("copying", 25, 200)

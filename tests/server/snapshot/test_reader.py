@@ -19,6 +19,7 @@ from server.snapshot.pages import (
     NO_FREELIST,
     PAGE_BYTES,
     Meta,
+    leaf,
     meta_page,
 )
 from server.snapshot.reader import BoltError, BoltFile
@@ -259,3 +260,21 @@ def test_any_damage_ends_in_rows_or_in_a_reason(
             assert str(error)  # noqa: PT017  # either is right
         else:
             assert sum(map(len, buckets.values())) <= len(ROWS)
+
+
+@pytest.mark.parametrize("page_bytes", [1024, 16 << 10, 64 << 10])
+@pytest.mark.parametrize("damaged", [None, 0])
+def test_the_pages_are_as_large_as_the_machine_that_wrote_them_has_them(
+    tmp_path: Path, page_bytes: int, damaged: int | None
+) -> None:
+    """Which only a meta page tells: with the first one lost, the second is looked for."""
+    metas = [
+        bytearray(meta_page(number, Meta(page_bytes, 2, NO_FREELIST, 3, number)))
+        for number in (0, 1)
+    ]
+    if damaged is not None:
+        metas[damaged][40] ^= 1
+    tree = Tree(Pages(is_dry=True))
+    tree.add(b"k", b"v")
+    root = leaf(2, (BUCKET,), (b"b",), (tree.end_bucket(),)).ljust(page_bytes, b"\0")
+    assert read_all(tmp_path / "db", b"".join((*metas, root))) == {b"b": [(b"k", b"v")]}
