@@ -211,6 +211,10 @@ def _root_with(value: bytes, flags: int = BUCKET) -> bytes:
             BUCKET_HEADER.pack(0, 0) + HEADER.pack(0, 2, 1, 0) + bytes(15),
             "an inline bucket is too small",
         ),
+        (  # The last value, by one byte.
+            BUCKET_HEADER.pack(0, 0) + leaf(0, (0,), (b"k",), (b"vw",))[:-1],
+            "an inline bucket: an element reaches 1 bytes beyond it",
+        ),
     ],
 )
 def test_a_bucket_that_is_none_is_refused(tmp_path: Path, value: bytes, reason: str) -> None:

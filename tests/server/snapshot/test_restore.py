@@ -13,6 +13,7 @@ from etcdpb import rpc_pb2 as pb
 from mvcc.backend.base import Column
 from mvcc.backend.mark import Mark
 from mvcc.backend.rocks import RocksBackend
+from mvcc.compaction import META_FINISHED, META_SCHEDULED
 from mvcc.revision import encode
 from server.config import Config, ConfigError
 from server.datadir import DataDir
@@ -57,6 +58,13 @@ def test_what_a_real_etcd_held_is_there(tmp_path: Path, taken: Taken) -> None:
     assert (restored.revision, restored.keys, restored.leases) == (9, 4, 1)
     assert [key for key, _ in _rows(tmp_path / "d", Column.AUTH_USERS)] == [b"eve", b"root"]
     assert [key for key, _ in _rows(tmp_path / "d", Column.AUTH_ROLES)] == [b"reader"]
+
+
+@TAKEN
+def test_what_it_has_compacted_is_not_swept_again(tmp_path: Path, taken: Taken) -> None:
+    _restore(taken.path, tmp_path / "d")
+    meta = dict(_rows(tmp_path / "d", Column.META))
+    assert meta[META_SCHEDULED] == meta[META_FINISHED] == (5).to_bytes(8, "big")
 
 
 @TAKEN
@@ -182,7 +190,8 @@ def test_more_rows_than_are_written_at_once_are_all_there(tmp_path: Path) -> Non
 def test_every_lease_is_there_whatever_the_sign_of_its_id(tmp_path: Path) -> None:
     leases = [lease(1), lease(2**63 - 1), lease(-(2**63)), lease(-1)]
     path = snapshot(tmp_path / "s", [put(2, b"a", lease=-1)], leases)
-    assert _restore(path, tmp_path / "d").leases == 4
+    restored = _restore(path, tmp_path / "d")
+    assert (restored.leases, restored.keys_without_lease) == (4, 0)
 
 
 def test_a_key_whose_lease_has_no_record_lives_on_without_it(tmp_path: Path) -> None:

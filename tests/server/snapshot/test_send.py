@@ -13,6 +13,7 @@ import httpx
 from etcdpb import rpc_pb2 as pb
 from mvcc.backend.base import Column
 from mvcc.backend.rocks import RocksBackend
+from mvcc.revision import encode
 from server import status
 from server.config import Config
 from server.datadir import DataDir
@@ -22,7 +23,11 @@ from server.snapshot.restore import restore
 from server.snapshot.save import PIECE_BYTES, SNAPSHOTS_MAX
 from tests.server.http.support import web
 from tests.server.snapshot.support import read_all
+from tests.support.calls import Pipe
 from tests.support.client import until
+from tests.support.clock import settle
+from tests.support.loop import in_loop
+from tests.support.server import bare_server, in_flight
 from tests.support.serving import Running, served
 
 Buckets = dict[bytes, list[tuple[bytes, bytes]]]
@@ -152,6 +157,25 @@ async def test_a_snapshot_is_one_revision_whatever_is_written_meanwhile(
     buckets = _buckets(tmp_path, replies)
     assert [int.from_bytes(key[:8], "big") for key, _ in buckets[b"key"]] == list(range(2, 2002))
     assert buckets[b"lease"] == []
+
+
+@in_loop
+async def test_it_waits_for_the_group_in_flight_and_shows_that_moment(tmp_path: Path) -> None:
+    """What a power cut could undo is in no snapshot, nor is what comes while it is laid out."""
+    server = bare_server()
+    await in_flight(server, pb.PutRequest(key=b"a"))
+    pipe = Pipe()
+    pipe.write(b"")
+    pipe.half_close()
+    task = server.open("/etcdserverpb.Maintenance/Snapshot", pipe)
+    await settle()
+    assert pipe.sent == []
+    server.ask(pb.PutRequest(key=b"b"))
+    server.flusher.release()
+    await task
+    assert server.flusher.is_waiting, "the next group is in flight"
+    replies = [pb.SnapshotResponse.FromString(each) for each in pipe.sent]
+    assert [key for key, _ in _buckets(tmp_path, replies)[b"key"]] == [encode(2, 0)]
 
 
 @served(on_disk=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from server.snapshot.pages import (
     BRANCH,
+    BUCKET,
     BUCKET_HEADER,
     FIRST_PAGE,
     HEADER,
@@ -131,6 +132,26 @@ def test_a_small_bucket_stands_in_the_row_that_names_it() -> None:
         tree.add(b"k", b"v" * size)
         root, _ = BUCKET_HEADER.unpack_from(tree.end_bucket())
         assert (root == 0) == is_inline
+
+
+def test_a_bucket_that_holds_another_does_not_stand_in_a_row() -> None:
+    """bbolt would not look for a bucket there."""
+    pages = Pages(is_dry=True)
+    tree = Tree(pages)
+    tree.add(b"b", Tree(pages).end_bucket(), BUCKET)
+    root, _ = BUCKET_HEADER.unpack_from(tree.end_bucket())
+    assert root == FIRST_PAGE
+
+
+def test_a_page_is_full_when_it_is_full() -> None:
+    fits = PAGE_BYTES - HEADER.size - 2 * (16 + 1)
+    for size, pages_used in ((fits, 1), (fits + 1, 3)):  # A second leaf, and a branch above both.
+        pages = Pages(is_dry=True)
+        tree = Tree(pages)
+        tree.add(b"a", bytes(size // 2))
+        tree.add(b"b", bytes(size - size // 2))
+        tree.end()
+        assert pages.next - FIRST_PAGE == pages_used
 
 
 def test_an_empty_bucket_is_the_32_bytes_that_bbolt_stores() -> None:
