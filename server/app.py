@@ -22,7 +22,6 @@ from mvcc.backend.memory import MemoryBackend
 from mvcc.backend.rocks import RocksBackend
 from server import systemd
 from server.clock import Clock, SystemClock
-from server.config import Config, StartError
 from server.core import Core, build_core
 from server.datadir import DataDir, Lock
 from server.flusher import Flusher, InlineFlusher, ThreadFlusher
@@ -32,6 +31,7 @@ from server.log import fields
 from server.logins import gate_maker
 from server.metrics.observed import Observed
 from server.recovery import Recovered, recover
+from server.settings.config import Config, StartError
 from server.tls import open_tls
 from server.transport.base import Transport
 from server.transport.front import make_front

@@ -22,12 +22,12 @@ from mvcc.errors import CompactedError
 from mvcc.store import Store
 from server.clock import Clock
 from server.commands.kv import Compact
-from server.compacting import HOUR_NS, KeepFor, KeepRevisions, Retention
 from server.engine import Engine
 from server.log import fields
+from server.settings.compacting import HOUR_NS, KeepFor, KeepRevisions, Retention
+from server.settings.values import go_duration
 from server.status import STATUS_OF
 from server.sweeper import Sweeper
-from server.values import go_duration
 
 logger = logging.getLogger(__name__)
 

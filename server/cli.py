@@ -16,9 +16,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from server import flags, log
-from server.config import Config, ConfigError, StartError
+from server import log
 from server.log import fields
+from server.settings import flags
+from server.settings.config import Config, ConfigError, StartError
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from mvcc.backend.mark import Mark
 from mvcc.watch import WatchHub
 from server.autocompaction import AutoCompactor
 from server.clock import Clock
-from server.config import Config
 from server.engine import Engine
 from server.expiry import Expirer
 from server.flusher import Flusher
@@ -40,6 +39,7 @@ from server.services.maintenance import MaintenanceService
 from server.services.tails import Tails
 from server.services.turns import Turns
 from server.services.watch import WatchService
+from server.settings.config import Config
 from server.slow import Slow
 from server.snapshot.buckets import MemberFacts
 from server.snapshot.save import Snapshots

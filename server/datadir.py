@@ -22,8 +22,8 @@ from shlex import quote
 from typing import Final, Self
 
 from server.clock import Clock
-from server.config import StartError
 from server.log import fields
+from server.settings.config import StartError
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from server.config import Config, ConfigError
-from server.urls import URL, format_urls
+from server.settings.config import Config, ConfigError
+from server.settings.urls import URL, format_urls
 
 _ID_BYTES: Final = 8  # An id is the head of a SHA-1, big-endian.
 

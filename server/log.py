@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from server.config import ConfigError
 from server.log_rotation import RotatingHandler, Rotation
+from server.settings.config import ConfigError
 
 PANIC: Final = 45  # Between error and fatal, where zap has it. Only ever a threshold here.
 LEVELS: Final[Mapping[str, int]] = {

@@ -24,10 +24,10 @@ from server.auth.jwt import JwtTokens
 from server.auth.store import AuthStore
 from server.auth.tokens import NoTokens, SimpleTokens, Tokens
 from server.clock import Clock
-from server.config import Config
 from server.log import fields
-from server.setting import ConfigError
-from server.values import parse_duration
+from server.settings.config import Config
+from server.settings.setting import ConfigError
+from server.settings.values import parse_duration
 
 logger = logging.getLogger(__name__)
 

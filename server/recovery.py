@@ -25,8 +25,8 @@ from server.auth.gate import Gate
 from server.auth.rows import StoreRows
 from server.auth.store import AuthStore
 from server.commands.base import State
-from server.config import StartError
 from server.identity import Identity
+from server.settings.config import StartError
 
 FORMAT: Final = 1  # Of the rows on disk; a store with a higher number is refused.
 _META_FORMAT: Final = b"format"

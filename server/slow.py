@@ -16,8 +16,8 @@ from etcdpb.rpc_pb2 import RangeResponse, TxnResponse
 from server.call import PeerCall
 from server.log import fields
 from server.request_text import text_of, text_of_command
+from server.settings.values import go_duration
 from server.status import status_of
-from server.values import go_duration
 
 logger = logging.getLogger(__name__)
 

@@ -25,12 +25,12 @@ from typing import Any, Final
 
 from server import peercert
 from server.clock import Clock
-from server.config import Config, StartError
 from server.log import fields
-from server.security import Security
 from server.selfsigned import ensure_pair
+from server.settings.config import Config, StartError
+from server.settings.security import Security
+from server.settings.urls import URL
 from server.tls_files import ALPN, Files, Source, UnusableError, make_context
-from server.urls import URL
 
 logger = logging.getLogger(__name__)
 

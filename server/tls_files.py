@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from server.ciphers import openssl_names
 from server.log import fields
-from server.security import Security
+from server.settings.ciphers import openssl_names
+from server.settings.security import Security
 
 logger = logging.getLogger(__name__)
 

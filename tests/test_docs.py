@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.flags import ALL_SETTINGS
+from server.settings.flags import ALL_SETTINGS
 from tools import gen_docs
 
 PAGE = gen_docs.ROOT / "docs" / "configuration.md"

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from server.flags import parse
+from server.settings.flags import parse
 from tools.gen_docs import ROOT
 
 UNIT = ROOT / "packaging" / "tenure.service"

@@ -15,14 +15,14 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from server.accepted import accepted_settings  # noqa: E402  # Found by the line above.
-from server.config import Effect, Setting, settings  # noqa: E402
+from server.settings.accepted import accepted_settings  # noqa: E402  # Found by the line above.
+from server.settings.config import Effect, Setting, settings  # noqa: E402
 from tools.metrics_table import metrics_table  # noqa: E402
 
 INTRODUCTION: Final = """\
 # Configuration
 
-<!-- Written by `make docs` from server/config.py and server/accepted.py. Do not edit. -->
+<!-- Written by `make docs` from config.py and accepted.py in server/settings/. Do not edit. -->
 
 Tenure takes etcd's flags by etcd's rules: one dash or two, `--flag value` or `--flag=value`, a
 boolean alone or as `--flag=false`, durations such as `1m30s`. Each can also be set in the

@@ -9,7 +9,6 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from server.config import Config
 from server.http import answers
 from server.http.access import Access
 from server.http.answers import TEXT
@@ -19,6 +18,7 @@ from server.http.paths import OLD_PREFIX, PREFIX
 from server.http.routes import monitoring_routes, plain_app, version_route
 from server.http.websocket import WebSockets, refusing
 from server.metrics.sources import Sources
+from server.settings.config import Config
 from server.transport.base import OVERHEAD_BYTES
 from server.transport.dispatch import MethodTable
 from server.transport.http1 import PEER_CN

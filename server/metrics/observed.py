@@ -13,7 +13,7 @@ from typing import Final
 from server.flusher import Done, Flusher
 from server.log import fields
 from server.metrics.histogram import Histogram, doubling
-from server.values import go_duration
+from server.settings.values import go_duration
 
 logger = logging.getLogger(__name__)
 

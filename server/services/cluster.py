@@ -26,8 +26,8 @@ from server.commands.base import State
 from server.commands.membership import SetPeerURLs
 from server.engine import Engine
 from server.header import Headers
+from server.settings.urls import URL
 from server.status import RpcError
-from server.urls import URL
 
 ReplyT = TypeVar("ReplyT", MemberListResponse, MemberUpdateResponse)
 

@@ -18,14 +18,14 @@ from typing import Final, NoReturn
 
 from server import log
 from server.clock import SystemClock
-from server.config import Config, StartError
 from server.log import fields
+from server.settings.config import Config, StartError
+from server.settings.urls import parse_urls
 from server.snapshot.fetch import Source, save
 from server.snapshot.file import SnapshotError
 from server.snapshot.progress import Progress
 from server.snapshot.restore import restore
 from server.snapshot.status import FORMS, read_status
-from server.urls import parse_urls
 
 logger = logging.getLogger(__name__)
 

@@ -35,10 +35,10 @@ from mvcc.errors import CorruptRecordError
 from mvcc.revision import decode
 from mvcc.store import FIRST_REVISION, NEVER_COMPACTED, Store
 from server.clock import SystemClock
-from server.config import Config
 from server.identity import Identity, bootstrap_identity
 from server.logins import gate_maker
 from server.recovery import META_TERM, RecoveryError, recover
+from server.settings.config import Config
 from server.snapshot import file
 from server.snapshot.buckets import COPIED, KEY, LEASE, META, StoredMeta, read_meta
 from server.snapshot.file import SnapshotError

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from server.urls import URL
+from server.settings.urls import URL
 
 # Beyond max-request-bytes, what a message may have around the request (etcd's
 # grpcOverheadBytes in server/etcdserver/api/v3rpc/grpc.go).

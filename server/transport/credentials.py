@@ -1,6 +1,7 @@
 """TLS as grpc's own stack takes it: certificate, key and authorities, asked for anew each time.
 
-Whatever else `server.security` knows is refused with this transport when the settings are read.
+Whatever else `server.settings.security` knows is refused with this transport when the settings are
+read.
 """
 
 from __future__ import annotations

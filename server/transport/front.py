@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from server.clock import Clock
-from server.config import Config
+from server.settings.config import Config
+from server.settings.urls import URL
 from server.tls import ServerTLS
 from server.transport.base import Transport
 from server.transport.dispatch import MethodTable
 from server.transport.http1 import WebApp, WebServer
 from server.transport.make import make_transport
 from server.transport.room import Room, connections_max
-from server.urls import URL
 
 
 class ClientApp(WebApp, Protocol):

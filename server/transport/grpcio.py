@@ -21,12 +21,12 @@ from google.protobuf.message import DecodeError
 
 from server import status
 from server.call_counts import CallCounts
+from server.settings.urls import URL
 from server.status import RpcError, Status, status_of
 from server.tls import ServerTLS
 from server.transport.base import OVERHEAD_BYTES, wait_until
 from server.transport.credentials import server_credentials
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
-from server.urls import URL
 
 logger = logging.getLogger(__name__)
 

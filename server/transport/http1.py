@@ -21,13 +21,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from server.clock import Clock
+from server.settings.urls import URL
 from server.tls import ServerTLS, peer_cn
 from server.tls_files import ALPN_HTTP1
 from server.transport.base import wait_until
 from server.transport.host import UNTAKEN_S
 from server.transport.room import Room
 from server.transport.websocket import WebSocketProtocol
-from server.urls import URL
 
 HEAD_BYTES_MAX: Final = 64 << 10  # Of a request line and its headers.
 IDLE_MAX_S: Final = 300  # etcd's ReadHeaderTimeout, and between two requests.

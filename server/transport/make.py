@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.clock import Clock
-from server.config import Config
+from server.settings.config import Config
 from server.tls import ServerTLS
 from server.transport.base import Transport
 from server.transport.dispatch import MethodTable

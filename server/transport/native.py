@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from server import status
 from server.clock import Clock
+from server.settings.urls import URL
 from server.status import RpcError, Status
 from server.tls import ServerTLS, peer_cn
 from server.transport import streaming, unary
@@ -33,7 +34,6 @@ from server.transport.room import Room
 from server.transport.sniff import SniffingProtocol
 from server.transport.streaming import StreamingCall
 from server.transport.unary import RefusedCall, UnaryCall
-from server.urls import URL
 
 # etcd's default is 2**32 - 1, which memory does not allow: a stream with a watch takes 12 KB here.
 STREAMS_MAX: Final = 100_000

@@ -19,9 +19,9 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-from server.config import StartError
 from server.log import fields
-from server.urls import URL
+from server.settings.config import StartError
+from server.settings.urls import URL
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from server.config import TRANSPORTS, Config
+from server.settings.config import TRANSPORTS, Config
 from tests.process.client import Client
 from tests.support.process import ServerProcess
 

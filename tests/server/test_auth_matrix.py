@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from server.config import TRANSPORTS
+from server.settings.config import TRANSPORTS
 from tests.support.auth_matrix import CALLERS, LET_IN, SECRET, Table, ask_all, read_table
 from tests.support.serving import running
 from tests.support.users import CHEAP

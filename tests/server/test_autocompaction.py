@@ -12,8 +12,8 @@ import pytest
 from etcdpb.rpc_pb2 import AlarmRequest, AlarmType, CompactionRequest, PutRequest
 from mvcc.backend.memory import MemoryBackend
 from mvcc.compaction import STEP_ROWS_MAX
-from server.compacting import KeepFor, KeepRevisions, Retention
-from server.config import Config, ConfigError
+from server.settings.compacting import KeepFor, KeepRevisions, Retention
+from server.settings.config import Config, ConfigError
 from tests.support.clock import FakeClock, settle
 from tests.support.loop import in_loop
 from tests.support.server import ServerInProcess

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from server import cli
-from server.config import Config
 from server.datadir import DataDirError
 from server.log_rotation import RotatingHandler
+from server.settings.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 

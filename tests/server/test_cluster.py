@@ -11,7 +11,7 @@ from mvcc.backend.base import Column
 from mvcc.backend.memory import MemoryBackend
 from server import status
 from server.recovery import RecoveryError
-from server.urls import parse_urls
+from server.settings.urls import parse_urls
 from tests.support.client import Client, refusal
 from tests.support.serving import Running, running, served
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from server.config import Config, ConfigError, settings
-from server.urls import parse_urls
+from server.settings.config import Config, ConfigError, settings
+from server.settings.urls import parse_urls
 
 
 def _refusal(**changed: Any) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from server.config import Config, ConfigError
-from server.config_file import BYTES_MAX
-from server.flags import ALL_SETTINGS, Parsed, UsageError, VersionRequested, parse
+from server.settings.config import Config, ConfigError
+from server.settings.config_file import BYTES_MAX
+from server.settings.flags import ALL_SETTINGS, Parsed, UsageError, VersionRequested, parse
 
 # What etcd's own sample holds, in its order (etcd.conf.yml.sample), where it is not at its default.
 SAMPLE = """

@@ -14,7 +14,7 @@ from etcdpb import rpc_pb2 as pb
 from mvcc.backend.errors import BackendIOError
 from mvcc.backend.memory import MemoryBackend
 from server import status
-from server.config import TRANSPORTS
+from server.settings.config import TRANSPORTS
 from server.status import Code
 from tests.support.client import Client, refusal, until
 from tests.support.serving import GRACE_S, Running, running, served

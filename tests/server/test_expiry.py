@@ -18,8 +18,8 @@ from mvcc.backend.memory import MemoryBackend
 from mvcc.keyrange import KeyRange
 from mvcc.watch import Watcher
 from server.commands.lease import SLICE_LEASES_MAX, SLICE_S, ExpireDue, GrantLease
-from server.config import Config
 from server.lease_clock import GRACE_S
+from server.settings.config import Config
 from tests.support.calls import Answer
 from tests.support.clock import FakeClock, settle
 from tests.support.loop import in_loop

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from server.accepted import accepted_settings
-from server.config import Config, ConfigError, Effect, settings
-from server.flags import (
+from server.settings.accepted import accepted_settings
+from server.settings.config import Config, ConfigError, Effect, settings
+from server.settings.flags import (
     ALL_SETTINGS,
     HelpRequested,
     Remark,

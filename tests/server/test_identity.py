@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from server.config import Config, ConfigError
 from server.identity import Identity, bootstrap_identity, derive_cluster_id, derive_member_id
-from server.urls import parse_urls
+from server.settings.config import Config, ConfigError
+from server.settings.urls import parse_urls
 
 
 def _config(peer_urls: str = "http://localhost:2380", **changed: Any) -> Config:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from server import log
-from server.config import ConfigError
 from server.log import ConsoleFormatter, JSONFormatter, fields, level_name, timestamp
+from server.settings.config import ConfigError
 
 
 def _record(text: str, *values: object, level: int = logging.INFO) -> logging.LogRecord:

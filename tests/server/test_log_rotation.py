@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from server.config import Config, ConfigError
 from server.log_rotation import DEFAULT_TEXT, MEGABYTE, RotatingHandler, Rotation, parse_rotation
+from server.settings.config import Config, ConfigError
 
 NOON = datetime(2030, 1, 2, 12, 0, 0, 123_000, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ from server.auth.errors import VerifyOnlyError
 from server.auth.jwt import JwtTokens
 from server.auth.tokens import Login, NoTokens, SimpleTokens
 from server.logins import make_tokens
-from server.setting import ConfigError
+from server.settings.setting import ConfigError
 from tests.support.authority import Authority
 
 SECRET = b"s" * 64

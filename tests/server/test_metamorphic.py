@@ -26,7 +26,7 @@ from etcdpb.rpc_pb2 import (
 from mvcc.backend.base import Backend, Column
 from mvcc.backend.memory import MemoryBackend
 from mvcc.backend.rocks import RocksBackend
-from server.compacting import PAUSE_DEFAULT_S
+from server.settings.compacting import PAUSE_DEFAULT_S
 from server.status import RpcError
 from tests.support import requests
 from tests.support.clock import FakeClock, settle

@@ -28,10 +28,10 @@ from mvcc.backend.base import Backend, Column
 from mvcc.backend.mark import Mark
 from mvcc.backend.memory import MemoryBackend
 from mvcc.backend.rocks import RocksBackend
-from server.config import Config, ConfigError
 from server.identity import Identity
 from server.logins import gate_maker
 from server.recovery import FORMAT, RecoveryError, recover
+from server.settings.config import Config, ConfigError
 from server.status import CORRUPT
 from tests.support.calls import Answer
 from tests.support.clock import FakeClock, settle

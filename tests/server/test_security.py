@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from server.ciphers import SUITES, SUITES_1_3, openssl_names
-from server.config import Config, ConfigError
-from server.urls import parse_urls
+from server.settings.ciphers import SUITES, SUITES_1_3, openssl_names
+from server.settings.config import Config, ConfigError
+from server.settings.urls import parse_urls
 
 PAIR = {"cert_file": "c", "key_file": "k"}
 AUTHORITY = {**PAIR, "trusted_ca_file": "a"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from server.config import StartError
 from server.selfsigned import ensure_pair
+from server.settings.config import StartError
 from tests.support.secure import secure, trusting
 
 UNIX_S = 1_700_000_000.5

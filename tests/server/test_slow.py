@@ -13,7 +13,7 @@ from server.commands.base import State, WritesOnly
 from server.commands.kv import Put
 from server.metrics.observed import Observed
 from server.request_text import BYTES_MAX, TEXT_MAX, text_of, text_of_command
-from server.values import go_duration
+from server.settings.values import go_duration
 from tests.server.metrics import scrape
 from tests.support.client import refusal
 from tests.support.clock import FakeClock

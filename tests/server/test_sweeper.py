@@ -8,7 +8,7 @@ from etcdpb.rpc_pb2 import CompactionRequest, PutRequest, RangeRequest
 from mvcc import compaction
 from mvcc.backend.base import Column
 from mvcc.backend.memory import MemoryBackend
-from server.compacting import PAUSE_DEFAULT_S
+from server.settings.compacting import PAUSE_DEFAULT_S
 from server.status import COMPACTED, FUTURE_REVISION
 from tests.support.calls import Answer
 from tests.support.clock import FakeClock, settle

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from etcdpb import rpc_pb2 as pb
-from server.config import TRANSPORTS, StartError
+from server.settings.config import TRANSPORTS, StartError
 from tests.support.authority import Authority, Issued
 from tests.support.secure import NOBODY, RefusedError, secure, trusting
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.config import StartError
+from server.settings.config import StartError
 from tests.support.authority import Authority
 from tests.support.secure import RefusedError, secure
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from server.clock import SystemClock
-from server.security import Security
+from server.settings.security import Security
 from server.tls import BUFFER_BYTES, HANDSHAKE_TIMEOUT_S, ServerTLS
 from server.tls_files import ALPN_HTTP1, Files
 from tests.support.authority import Authority

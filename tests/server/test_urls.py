@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.urls import URL, format_urls, parse_urls
+from server.settings.urls import URL, format_urls, parse_urls
 
 
 def test_a_host_and_a_port_are_read() -> None:

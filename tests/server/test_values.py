@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.values import BOOL, DURATION, INT, LIST, UINT, UINT32, Kind, choice, format_duration
+from server.settings.values import (
+    BOOL,
+    DURATION,
+    INT,
+    LIST,
+    UINT,
+    UINT32,
+    Kind,
+    choice,
+    format_duration,
+)
 
 
 @pytest.mark.parametrize(

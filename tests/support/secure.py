@@ -21,13 +21,13 @@ from etcdpb import kv_pb2
 from etcdpb import rpc_pb2 as pb
 from server.call import PeerCall, Stream
 from server.clock import Clock, SystemClock
-from server.config import Config
+from server.settings.config import Config
+from server.settings.urls import parse_urls
 from server.tls import ServerTLS, open_tls
 from server.transport.base import Transport
 from server.transport.dispatch import MethodTable
 from server.transport.make import make_transport
 from server.transport.room import Room, connections_max
-from server.urls import parse_urls
 from tests.support.authority import Authority, Issued
 from tests.support.client import Client
 

@@ -18,11 +18,11 @@ from etcdpb import rpc_pb2
 from mvcc.backend.base import Backend
 from mvcc.backend.mark import Mark
 from mvcc.backend.memory import MemoryBackend
-from server.config import Config
 from server.core import Core, build_core
 from server.identity import Identity
 from server.logins import gate_maker
 from server.recovery import recover
+from server.settings.config import Config
 from server.status import RpcError
 from server.transport.dispatch import StreamMethod, UnaryMethod
 from tests.support.calls import Answer, Pipe

@@ -4,8 +4,8 @@
     async def test_something(server: Running) -> None:
         await server.client.kv.Put(...)
 
-Keyword arguments are fields of `server.config.Config`. Data is in memory, or in the RocksDB
-directory a test names; time is the machine's, or a `FakeClock` that the test moves.
+Keyword arguments are fields of `server.settings.config.Config`. Data is in memory, or in the
+RocksDB directory a test names; time is the machine's, or a `FakeClock` that the test moves.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from mvcc.backend.rocks import RocksBackend
 from mvcc.watch import WatchHub
 from server.clock import Clock, SystemClock
 from server.commands.kv import Put
-from server.config import TRANSPORTS, Config
 from server.core import Core, build_core
 from server.flusher import Flusher, InlineFlusher, ThreadFlusher
 from server.http.app import HttpApp
@@ -36,8 +35,9 @@ from server.identity import bootstrap_identity
 from server.logins import gate_maker
 from server.metrics.observed import Observed
 from server.recovery import recover
+from server.settings.config import TRANSPORTS, Config
+from server.settings.urls import URL
 from server.transport.front import make_front
-from server.urls import URL
 from tests.support.client import Client
 from tests.support.clock import FakeClock
 

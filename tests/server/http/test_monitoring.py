@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from server.config import Config, ConfigError
-from server.urls import URL, parse_urls
+from server.settings.config import Config, ConfigError
+from server.settings.urls import URL, parse_urls
 from tests.server.http.support import WAIT_S, http_client
 from tests.server.metrics import parse
 from tests.support.serving import Running, served

@@ -14,8 +14,8 @@ from etcdpb.kv_pb2 import KeyValue
 from etcdpb.lease_pb2 import Lease
 from mvcc.backend.errors import BackendIOError
 from mvcc.revision import encode
-from server.config import Config
 from server.datadir import DataDir, DataDirError
+from server.settings.config import Config
 from server.snapshot.file import SnapshotError
 from server.snapshot.restore import restore
 from server.snapshot.stage import Stage

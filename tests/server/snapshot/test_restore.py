@@ -15,12 +15,12 @@ from mvcc.backend.mark import Mark
 from mvcc.backend.rocks import RocksBackend
 from mvcc.compaction import META_FINISHED, META_SCHEDULED
 from mvcc.revision import encode
-from server.config import Config, ConfigError
 from server.datadir import DataDir
 from server.identity import bootstrap_identity
+from server.settings.config import Config, ConfigError
+from server.settings.urls import parse_urls
 from server.snapshot.restore import BATCH_ROWS, Restored, restore
 from server.snapshot.writer import Row
-from server.urls import parse_urls
 from tests.server.snapshot.rows import deleted, facts, lease, put, snapshot, user
 from tests.server.snapshot.support import ETCD_3_4, ETCD_3_5, Taken
 from tests.support.client import refusal

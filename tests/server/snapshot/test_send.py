@@ -15,8 +15,8 @@ from mvcc.backend.base import Column
 from mvcc.backend.rocks import RocksBackend
 from mvcc.revision import encode
 from server import status
-from server.config import Config
 from server.datadir import DataDir
+from server.settings.config import Config
 from server.snapshot import save
 from server.snapshot.buckets import read_meta
 from server.snapshot.restore import restore

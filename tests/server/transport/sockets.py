@@ -11,6 +11,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from etcdpb.rpc_pb2 import WatchCreateRequest, WatchRequest
+from server.settings.urls import URL
 from server.transport.frames import (
     ACK,
     END_STREAM,
@@ -24,7 +25,6 @@ from server.transport.frames import (
     window_update,
 )
 from server.transport.native import NativeProtocol, NativeServer
-from server.urls import URL
 from tests.server.transport.support import data, headers, parsed, prefixed
 from tests.support.serving import Running
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from server.settings.urls import URL
 from server.transport.room import ACCEPTS_MAX, TCP_KEEPALIVE_S, Room
-from server.urls import URL
 from tests.support.client import until
 from tests.support.loop import in_loop
 

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from server.setting import ConfigError, option
-from server.values import DURATION, INT, STRING, duration_ns
+from server.settings.setting import ConfigError, option
+from server.settings.values import DURATION, INT, STRING, duration_ns
 
 GROUP: Final = "Compaction"
 PERIODIC: Final = "periodic"
@@ -44,7 +44,7 @@ Retention = KeepFor | KeepRevisions
 
 @dataclass(frozen=True, kw_only=True)  # Without slots: a class has one base that has some.
 class Compacting:
-    """Fields of `server.config.Config`."""
+    """Fields of `server.settings.config.Config`."""
 
     auto_compaction_mode: str = option(
         PERIODIC, STRING, GROUP, f"What the retention counts: {PERIODIC} or {BY_REVISION}."

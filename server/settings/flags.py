@@ -18,10 +18,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from server.accepted import accepted_settings
-from server.config import Config, ConfigError, Effect, Setting, settings, variable_of
-from server.config_file import read_config_file
-from server.values import BOOL, Kind
+from server.settings.accepted import accepted_settings
+from server.settings.config import Config, ConfigError, Effect, Setting, settings, variable_of
+from server.settings.config_file import read_config_file
+from server.settings.values import BOOL, Kind
 from server.version import ETCD_VERSION, TENURE_VERSION
 
 ALL_SETTINGS: Final = (*settings(), *accepted_settings())

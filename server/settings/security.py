@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from server.ciphers import openssl_names
-from server.setting import ConfigError, option
-from server.urls import URL
-from server.values import BOOL, LIST, STRING, UINT
+from server.settings.ciphers import openssl_names
+from server.settings.setting import ConfigError, option
+from server.settings.urls import URL
+from server.settings.values import BOOL, LIST, STRING, UINT
 
 GROUP: Final = "Security"
 TLS_VERSIONS: Final = ("TLS1.2", "TLS1.3")  # In ascending order.
@@ -23,7 +23,7 @@ TLS_VERSION_DEFAULT: Final = TLS_VERSIONS[0]  # The lowest, if none is named; as
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """Fields of `server.config.Config`."""
+    """Fields of `server.settings.config.Config`."""
 
     cert_file: str = option("", STRING, GROUP, "Certificate of this server, with its chain: PEM.")
     key_file: str = option("", STRING, GROUP, "Private key of the certificate: PEM, unencrypted.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from server.urls import format_urls, parse_urls
+from server.settings.urls import format_urls, parse_urls
 
 PARSE_ERROR: Final = "parse error"  # The words of Go's flag package (errParse, errRange).
 RANGE_ERROR: Final = "value out of range"

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.config import Effect, Setting
-from server.values import BOOL, DURATION, INT, LIST, STRING, UINT, Kind, choice
+from server.settings.config import Effect, Setting
+from server.settings.values import BOOL, DURATION, INT, LIST, STRING, UINT, Kind, choice
 
 _TLS: Final = "Security"
 _HTTP: Final = "HTTP and monitoring"

@@ -18,8 +18,8 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from server.setting import ConfigError, Setting
-from server.values import BOOL, DURATION, INT, LIST, UINT, UINT32, URLS
+from server.settings.setting import ConfigError, Setting
+from server.settings.values import BOOL, DURATION, INT, LIST, UINT, UINT32, URLS
 
 BYTES_MAX: Final = 1 << 20  # Of the file; etcd's sample has 5 KiB.
 _NANOSECONDS: Final = 10**9

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from server.log_rotation import DEFAULT_TEXT, Rotation, parse_rotation
-from server.setting import ConfigError, option
-from server.values import BOOL, LIST, STRING
+from server.settings.setting import ConfigError, option
+from server.settings.values import BOOL, LIST, STRING
 
 LOG_LEVELS: Final = ("debug", "info", "warn", "error", "panic", "fatal")
 LOG_FORMATS: Final = ("json", "console")
@@ -21,7 +21,7 @@ STREAM_OUTPUTS: Final = (DEFAULT_OUTPUT, "stderr", "stdout", "systemd/journal")
 
 @dataclass(frozen=True, kw_only=True)  # Without slots: a class has one base that has some.
 class LogSettings:
-    """Fields of `server.config.Config`."""
+    """Fields of `server.settings.config.Config`."""
 
     log_level: str = option(
         "info", STRING, "Logging", f"Least severe level that is logged: {', '.join(LOG_LEVELS)}."

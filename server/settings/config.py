@@ -5,8 +5,8 @@ The flag, the environment variable and the row in `docs/configuration.md` follow
 unit at the end of a name being for the reader of the code. A `Config` that exists is valid: the
 checks run when it is made, in etcd's order and with etcd's texts (server/embed/config.go).
 
-Flags of etcd that are taken and ignored, or refused, are in `server.accepted`. `server.cli` reads
-the command line and the environment, and nothing else does.
+Flags of etcd that are taken and ignored, or refused, are in `server.settings.accepted`.
+`server.cli` reads the command line and the environment, and nothing else does.
 """
 
 from __future__ import annotations
@@ -16,12 +16,23 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
-from server.compacting import Compacting
-from server.log_settings import LogSettings
-from server.security import Security
-from server.setting import ConfigError, Effect, Setting, StartError, option, variable_of
-from server.urls import URL, format_urls, parse_urls
-from server.values import BOOL, DURATION, INT, LIST, STRING, UINT, UINT32, URLS, Kind, choice
+from server.settings.compacting import Compacting
+from server.settings.log_settings import LogSettings
+from server.settings.security import Security
+from server.settings.setting import ConfigError, Effect, Setting, StartError, option, variable_of
+from server.settings.urls import URL, format_urls, parse_urls
+from server.settings.values import (
+    BOOL,
+    DURATION,
+    INT,
+    LIST,
+    STRING,
+    UINT,
+    UINT32,
+    URLS,
+    Kind,
+    choice,
+)
 
 __all__ = ("Config", "ConfigError", "Effect", "Setting", "StartError", "settings", "variable_of")
 

@@ -1,6 +1,6 @@
 """What a setting is: a field with a default, a syntax and a sentence, and how it may be refused.
 
-The settings themselves are the fields of `server.config.Config`.
+The settings themselves are the fields of `server.settings.config.Config`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from server.values import Kind
+from server.settings.values import Kind
 
 
 class StartError(Exception):
