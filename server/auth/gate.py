@@ -7,6 +7,7 @@ name that counts, if the server was told to ask for certificates; without either
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from lease.lessor import Lessor
 from server.auth.caller import Caller, ServerToken
@@ -15,6 +16,8 @@ from server.auth.principal import Principal, ServerPrincipal
 from server.auth.store import AuthStore
 from server.auth.tokens import Tokens
 from server.auth.verdicts import LeaseVerdicts
+
+_BEARER: Final = "Bearer "  # It may stand before a token, as in HTTP.
 
 
 class Gate:
@@ -50,7 +53,8 @@ class Gate:
             return self._nobody
         if isinstance(token, ServerToken):
             return self._server
-        login = self.tokens.find(token, self._store.revision, self._now())
+        shown = token.removeprefix(_BEARER)
+        login = self.tokens.find(shown, self._store.revision, self._now())
         if login is None:
             raise InvalidTokenError
         return self._somebody(login.user, login.revision)

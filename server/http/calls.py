@@ -12,7 +12,6 @@ from server.call import Streaming, Unary
 from server.http.answers import GoneError
 from server.status import NO_MESSAGE, RpcError
 
-_BEARER: Final = "Bearer "  # From etcd 3.7 on it may stand before the token.
 _TOKENS: Final = (b"grpc-metadata-token", b"authorization", b"grpc-metadata-authorization")
 
 
@@ -20,7 +19,7 @@ def token_of(scope: Scope) -> str | None:
     """The token of a request, under whichever name etcd's gateway would find it."""
     headers = dict(reversed(scope["headers"]))
     found = next((headers[name] for name in _TOKENS if name in headers), None)
-    return None if found is None else found.decode("latin-1").removeprefix(_BEARER)
+    return None if found is None else found.decode("latin-1")
 
 
 class OneCall:

@@ -181,6 +181,9 @@ def test_who_shows_no_token_is_known_by_its_certificate(servers: Servers, tmp_pa
     root = pb.AuthenticateResponse.FromString(reply).token
     assert secure.put(bob, ("token", root), key=b"other") == ""
     assert secure.put(bob, ("authorization", root), key=b"other") == ""
+    assert secure.put(bob, ("authorization", f"Bearer {root}"), key=b"other") == ""
+    two = (("token", "x.1"), ("authorization", root))
+    assert secure.put(bob, *two, key=b"other") == "etcdserver: invalid auth token"
     # The certificate of a gateway says nothing about whom it asks for.
     passed_on = ("grpcgateway-accept", "*/*")
     assert secure.put(world.alice, passed_on) == "etcdserver: user name is empty"

@@ -66,6 +66,7 @@ def test_a_token_counts_before_a_name_and_a_bad_one_is_not_made_good_by_it() -> 
     world = World(takes_names=True)
     token = world.gate.issue(ROOT, 1)
     assert world.gate.principal(_caller(token=token, cn="ann")).name == ROOT
+    assert world.gate.principal(_caller(token=f"Bearer {token}")).name == ROOT
     assert world.gate.principal(_caller(cn="ann")).name == "ann"
     with pytest.raises(errors.InvalidTokenError):
         world.gate.principal(_caller(token="x.1", cn="ann"))
