@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
 
 import hpack
 import pytest
@@ -80,18 +80,39 @@ def test_beyond_the_backlog_none_is_awaited(
     scenario()
 
 
+def _same_block() -> Callable[[Client, str], bytes]:
+    return lambda client, name: client.open(name, grpc_timeout=b"5S")
+
+
+def _same_fields() -> Callable[[Client, str], bytes]:
+    """Each block is another, and puts its timeout into the table, as some clients do."""
+    encoder = hpack.Encoder()
+    times = iter((b"5S", b"5000m", b"5000000u"))
+
+    def timed(client: Client, name: str) -> bytes:
+        client.last_id += 2
+        fields = [*REQUEST[:2], (b":path", b"/f.S/" + name.encode()), *REQUEST[3:]]
+        block = encoder.encode([*fields, (b"grpc-timeout", next(times))])
+        return frame(HEADERS, END_HEADERS, client.last_id, block)
+
+    return timed
+
+
 @pytest.mark.parametrize("name", ["Echo", "Talk"])
 @pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("make", [_same_block, _same_fields])
 @in_loop
-async def test_a_time_runs_from_the_head_on_whenever_the_body_comes(name: str, pieces: int) -> None:
-    client = Client()
-    said: dict[str, Any] = {"grpc_timeout": b"5S"}
+async def test_a_time_runs_from_the_head_on_whenever_the_body_comes(
+    name: str, pieces: int, make: Callable[[], Callable[[Client, str], bytes]]
+) -> None:
+    client, timed = Client(), make()
     for _ in range(2):
-        client.send(client.open(name, **said), data(client.last_id, prefixed(b"1")))
+        client.send(timed(client, name), data(client.last_id, prefixed(b"1")))
         assert client.heard(client.last_id).status == b"0"
     assert not client.server.host._waiting
-    client.send(client.open(name, **said))
+    client.send(timed(client, name))
     assert not client.is_awaited(client.last_id), "it waits, and for no longer than that"
+    assert not client.connection._timed
     if pieces == 2:
         client.send(data(client.last_id, prefixed(b"1")[:4], flags=0))
     client.clock.jump(5 - 2**-10)
