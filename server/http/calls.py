@@ -8,7 +8,7 @@ from typing import Final
 from starlette.types import Receive, Scope
 
 from server.auth.caller import ServerToken
-from server.call import Streaming, Unary
+from server.call import Streaming
 from server.http.answers import GoneError
 from server.status import NO_MESSAGE, RpcError
 
@@ -20,28 +20,6 @@ def token_of(scope: Scope) -> str | None:
     headers = dict(reversed(scope["headers"]))
     found = next((headers[name] for name in _TOKENS if name in headers), None)
     return None if found is None else found.decode("latin-1")
-
-
-class OneCall:
-    """The `server.call.PeerCall` of a unary method."""
-
-    peer_cn: str | None = None  # As in etcd, whose gateway vouches for nobody.
-
-    def __init__(self, token: str | ServerToken | None) -> None:
-        self.token = token
-        self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def reply(self, message: bytes) -> None:
-        if not self._answer.done():
-            self._answer.set_result(message)
-
-    def fail(self, error: Exception) -> None:
-        if not self._answer.done():
-            self._answer.set_exception(error)
-
-    async def made(self, handle: Unary, message: bytes) -> bytes:
-        reply = handle(message, self)
-        return await self._answer if reply is None else reply
 
 
 class OneExchange:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from google.protobuf.message import DecodeError
 
 from server.auth.caller import ServerToken
+from server.awaited import AwaitedCall
 from server.call import Stream, Streaming
 from server.call_counts import CallCounts
-from server.http.calls import OneCall
 from server.status import Code, status_of
 from server.transport.dispatch import StreamMethod, UnaryMethod
 
@@ -24,7 +24,7 @@ async def counted_call(method: UnaryMethod, message: bytes, token: str | None) -
     counts = method.counts
     with _counted(counts):
         counts.received_bytes += len(message)
-        reply = await OneCall(token).made(method.handle, message)
+        reply = await AwaitedCall(token).made(method.handle, message)
         counts.sent_bytes += len(reply)
     return reply
 

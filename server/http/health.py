@@ -12,7 +12,7 @@ from typing import Final
 
 from etcdpb.rpc_pb2 import AlarmRequest, AlarmResponse, AlarmType, RangeRequest
 from server.auth.caller import SERVER
-from server.http.calls import OneCall
+from server.awaited import AwaitedCall
 from server.http.refusals import refusal_of
 from server.status import REQUEST_TIMED_OUT
 from server.transport.dispatch import MethodTable, UnaryMethod
@@ -83,7 +83,7 @@ class Health:
         assert isinstance(method, UnaryMethod)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await OneCall(SERVER).made(method.handle, message), ""
+                return await AwaitedCall(SERVER).made(method.handle, message), ""
         except TimeoutError:
             return b"", REQUEST_TIMED_OUT.message
         except Exception as error:  # noqa: BLE001  # whatever it is, it is not well

@@ -8,13 +8,13 @@ an error that comes out of a client has lost its code, and arrives as Unknown.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from server.auth.caller import THE_SERVER, Caller, ServerToken
+from server.auth.caller import SERVER, Caller
+from server.awaited import AwaitedCall
 from server.call import Unary
 from server.log import fields
 from server.status import Code, RpcError, Status, status_of
@@ -24,35 +24,7 @@ logger = logging.getLogger(__name__)
 ReplyT = TypeVar("ReplyT", bound=Message)
 
 
-class Errand:
-    """A `server.call.PeerCall` that a coroutine makes for its own caller."""
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-        self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    @property
-    def token(self) -> str | ServerToken | None:
-        return self._caller.token
-
-    @property
-    def peer_cn(self) -> str | None:
-        return self._caller.peer_cn
-
-    def reply(self, message: bytes) -> None:
-        if not self._answer.done():
-            self._answer.set_result(message)
-
-    def fail(self, error: Exception) -> None:
-        if not self._answer.done():
-            self._answer.set_exception(error)
-
-    async def made(self, handle: Unary, message: bytes) -> bytes:
-        reply = handle(message, self)
-        return await self._answer if reply is None else reply
-
-
-class _Unheard(Errand):
+class _Unheard(AwaitedCall):
     """One whose answer nobody waits for."""
 
     def reply(self, message: bytes) -> None: ...
@@ -70,7 +42,8 @@ async def ask(handle: Unary, request: Message, reply: type[ReplyT], caller: Call
         RpcError: it was refused; the code is Unknown, whatever it was.
     """
     try:
-        return reply.FromString(await Errand(caller).made(handle, request.SerializeToString()))
+        call = AwaitedCall(caller.token, caller.peer_cn)
+        return reply.FromString(await call.made(handle, request.SerializeToString()))
     except Exception as error:
         known = status_of(error)
         if known is None:
@@ -83,7 +56,7 @@ def tidy(handle: Unary, request: Message) -> None:
 
     It is queued when this returns. A refusal is logged.
     """
-    errand = _Unheard(THE_SERVER)
+    errand = _Unheard(SERVER)
     try:
         handle(request.SerializeToString(), errand)
     except Exception as error:
