@@ -232,6 +232,7 @@ def count_of(client: Client) -> tuple[Any, ...]:
     counts = client.counts
     assert counts.active == client.host_streams == len(client.connection) == 0
     assert client.connection.held_bytes == 0
+    assert len(asyncio.all_tasks()) == 1, "the test's own"
     ended = {code: many for code, many in enumerate(counts.failed) if many}
     messages = (counts.messages_received, counts.messages_sent)
     return counts.started, counts.ok, ended, messages, counts.received_bytes, counts.sent_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -26,17 +27,26 @@ GIVES_NO_WINDOW: Final = settings((4, 0))
 TOO_LARGE: Final = b"\0" + (LIMIT_BYTES + 1).to_bytes(4, "big")
 
 
+def _in_one(stream_id: int, body: bytes) -> list[bytes]:
+    return [data(stream_id, body)]
+
+
+def _apart(stream_id: int, body: bytes) -> list[bytes]:
+    return [data(stream_id, body, flags=0), data(stream_id, b"")]
+
+
 @pytest.mark.parametrize("before", [b"", prefixed(b"a"), prefixed(b"a") + prefixed(LATER)])
 @pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("ending", [_in_one, _apart])
 @in_loop
 async def test_an_end_within_a_message_is_told_behind_the_answers(
-    before: bytes, is_whole: bool
+    before: bytes, is_whole: bool, ending: Callable[[int, bytes], list[bytes]]
 ) -> None:
     client, stream_id = opened()
     if is_whole:
         client.send(data(stream_id, b""), client.open("Talk"))
         stream_id = client.last_id
-    client.send(data(stream_id, before + b"\0\0\0\0\2x"))
+    client.send(*ending(stream_id, before + b"\0\0\0\0\2x"))
     await settle()
     heard = client.heard(stream_id)
     assert len(heard.messages) == before.count(b"\0\0\0\0\1")

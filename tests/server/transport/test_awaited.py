@@ -115,6 +115,19 @@ async def test_a_unary_request_that_is_not_one_message_is_refused(kind: str) -> 
     assert client.is_over
 
 
+@pytest.mark.parametrize(("name", "code"), [("Echo", b"13"), ("Talk", b"0")])
+@in_loop
+async def test_a_request_that_ends_with_its_head_waits_for_nothing(name: str, code: bytes) -> None:
+    client = Client()
+    client.know(name)
+    client.last_id += 2
+    end = END_HEADERS | END_STREAM
+    client.send(headers(client.last_id, flags=end, _path=f"/f.S/{name}".encode()))
+    heard = client.heard(client.last_id)
+    assert (heard.status, heard.is_ended, heard.body) == (code, True, b"")
+    assert client.is_over
+
+
 WRONG: dict[str, tuple[ErrorCode, Callable[[int], bytes]]] = {
     "no window at all": (E.PROTOCOL_ERROR, lambda i: window_update(i, 0)),
     "a window too large": (E.FLOW_CONTROL_ERROR, lambda i: window_update(i, WINDOW_MAX)),

@@ -132,8 +132,8 @@ async def test_heads_that_differ_by_their_timeout_alone_are_one_and_their_times_
 
     def call(stream_id: int, *more: tuple[bytes, bytes]) -> None:
         fields = [*REQUEST[:2], (b":path", b"/f.S/Late"), *REQUEST[3:], *more]
-        client.send(frame(HEADERS, END_HEADERS, stream_id, encoder.encode(fields)))
-        client.send(data(stream_id, prefixed(b"1")))
+        head = frame(HEADERS, END_HEADERS, stream_id, encoder.encode(fields))
+        client.send(head, data(stream_id, prefixed(b"1")))
 
     async def passes(seconds: float) -> None:
         client.clock.jump(seconds)
