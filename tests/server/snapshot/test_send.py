@@ -106,9 +106,20 @@ async def test_what_etcd_stores_of_itself_is_there(server: Running, tmp_path: Pa
     meta = dict(buckets[b"meta"])
     assert meta[b"confState"] == b'{"voters":[%d],"auto_leave":false}' % member_id
     assert int.from_bytes(meta[b"consistent_index"], "big") == server.backend.sequence()
+    assert meta[b"scheduledCompactRev"] == meta[b"finishedCompactRev"] == encode(3, 0)
     stored = read_meta(meta.items())
     assert (stored.scheduled_compact, stored.finished_compact) == (3, 3)
     assert (stored.term, stored.storage_version) == (header.raft_term, "3.6.0")
+
+
+@served()
+async def test_the_member_is_where_it_was_moved_to(server: Running, tmp_path: Path) -> None:
+    cluster = server.client.cluster
+    member_id = (await cluster.MemberList(pb.MemberListRequest())).members[0].ID
+    urls = ["http://10.0.0.1:2380"]
+    await cluster.MemberUpdate(pb.MemberUpdateRequest(ID=member_id, peerURLs=urls))
+    [(_, stored)] = _buckets(tmp_path, await _download(server))[b"members"]
+    assert json.loads(stored)["peerURLs"] == urls
 
 
 @served()
