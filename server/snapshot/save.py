@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 PIECE_BYTES: Final = 32 << 10  # etcd's snapshotSendBufferSize.
 SNAPSHOTS_MAX: Final = 8  # Under way at once; one more is refused.
+PAUSE_S: Final = 0.0005  # Between two slices while somebody's write is under way.
 REMARK_S: Final = 10.0  # How often one that takes long says so.
 
 
@@ -96,7 +97,7 @@ class Snapshots:
         remark_at = self._clock.now() + REMARK_S
         for _ in steps:
             await sender.add(pages.take())
-            await asyncio.sleep(0)
+            await self._give_way()
             now = self._clock.now()
             if now >= remark_at:
                 remark_at = now + REMARK_S
@@ -116,6 +117,13 @@ class Snapshots:
             extra=fields(**sized, took_s=took_s, storage_version=facts.storage_version),
         )
 
+    async def _give_way(self) -> None:
+        """Let others have a turn; and the thread that syncs a real pause, if a group waits for it.
+
+        It needs the interpreter for a moment at its end, and does not get it between two slices.
+        """
+        await asyncio.sleep(PAUSE_S if self._engine.pending else 0)
+
     async def _measure(self, rows: Content) -> Extent:
         steps = measure(rows)
         while True:
@@ -124,7 +132,7 @@ class Snapshots:
             except StopIteration as end:
                 extent: Extent = end.value
                 return extent
-            await asyncio.sleep(0)
+            await self._give_way()
 
 
 class _Sender:
