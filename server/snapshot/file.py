@@ -7,9 +7,7 @@ etcdutl/snapshot/v3_snapshot.go): a database is whole pages, so 32 bytes more th
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +51,7 @@ def opened(
         has_hash = size % _SECTOR_BYTES == _HASH_BYTES
         with BoltFile.open(path, size - _HASH_BYTES if has_hash else size) as file:
             if not has_hash:
-                _refuse_running(path)
+                _hold_still(file)
             if not skip_hash:
                 _check_hash(path, size, progress, has_hash=has_hash, needs_hash=needs_hash)
             yield file
@@ -63,18 +61,13 @@ def opened(
         raise SnapshotError(f"{path}: {error.strerror or error}") from error
 
 
-def _refuse_running(path: Path) -> None:
+def _hold_still(file: BoltFile) -> None:
     """A database that an etcd has open changes while it is read, so the copy would be torn."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not file.lock():
         raise BoltError(
             "an etcd is running on it; stop that etcd, or take a snapshot with"
             " `etcdctl snapshot save`"
-        ) from None
-    finally:
-        os.close(descriptor)
+        )
 
 
 def _check_hash(

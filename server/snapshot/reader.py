@@ -12,6 +12,7 @@ process with SIGBUS if the file shrank or its device failed; this way both are e
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 from collections.abc import Iterator
@@ -85,6 +86,14 @@ class BoltFile:
         except BaseException:
             os.close(descriptor)
             raise
+
+    def lock(self) -> bool:
+        """Keep bbolt, which locks what it opens, away until `close`. False if it is there."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -16,6 +16,7 @@ from mvcc.backend.errors import BackendIOError
 from mvcc.revision import encode
 from server.datadir import DataDir, DataDirError
 from server.settings.config import Config
+from server.snapshot import file
 from server.snapshot.file import SnapshotError
 from server.snapshot.restore import restore
 from server.snapshot.stage import Stage
@@ -92,6 +93,16 @@ def test_a_database_that_an_etcd_has_open_is_refused(tmp_path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     assert _refusal(path, tmp_path / "d", skip_hash=True).startswith("an etcd is running on it")
+    os.close(descriptor)
+
+
+def test_no_etcd_starts_on_a_database_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    path.write_bytes(ETCD_3_5.path.read_bytes()[:-HASH_BYTES])
+    descriptor = os.open(path, os.O_RDWR)
+    with file.opened(path, needs_hash=False), pytest.raises(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(descriptor)
 
 
