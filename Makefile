@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip --disable-pip-version-check install --quiet --only-binary :all: --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check fix compat bench fuzz h2spec proto docs lock clean
+.PHONY: help run test test-slow check fix compat bench bench-full fuzz h2spec proto docs lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,8 +75,11 @@ $(GO_SCENARIOS): $(wildcard compat/go_clientv3/*.go) compat/go_clientv3/go.mod
 compat: $(VENV)/.compat $(VENV)/.aetcd compat/node_etcd3/node_modules/.made $(GO_SCENARIOS)  ## Drive the server, and etcd, with real etcd clients
 	$(BIN)/python -m compat --page docs/compatibility.md $(ARGS)
 
-bench: $(VENV)/.bench  ## Measure beside real etcd (the load part needs Debian's nghttp2-client)
+bench: $(VENV)/.bench  ## Measure beside real etcd, 15 minutes (needs Debian's nghttp2-client and go)
 	$(BIN)/python -m bench $(ARGS)
+
+bench-full: $(VENV)/.bench  ## Measure everything beside etcd 3.5 and 3.6 and kine, for hours
+	$(BIN)/python -m bench all --contenders tenure,etcd,etcd36,kine $(ARGS)
 
 fuzz: $(VENV)/.dev  ## Drive the HTTP/2 core with damaged frames and an honest peer, and HTTP/1.1 with nonsense
 	$(BIN)/python -m fuzz.h2_fuzz --steps 1000000 $(ARGS)
@@ -106,4 +109,4 @@ lock: $(VENV)/.dev  ## Pin the dependencies anew from the ranges in pyproject.to
 		--output-file requirements/bench.txt requirements/bench.in
 
 clean:  ## Remove what the other verbs made, but no data directory
-	rm -rf compat/node_etcd3/node_modules $(GO_SCENARIOS) $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf bench/.cache bench/go/load compat/node_etcd3/node_modules $(GO_SCENARIOS) $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

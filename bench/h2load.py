@@ -38,21 +38,21 @@ def version() -> str:
     return done.stdout.strip()
 
 
-def command(port: int, method: str, body: Path, clients: int, streams: int) -> list[str]:
+def command(url: str, method: str, body: Path, clients: int, streams: int) -> list[str]:
     """One thread; the caller adds -n or -D."""
     headers = ("-H", "content-type: application/grpc", "-H", "te: trailers")
     return ["h2load", "-t1", f"-c{clients}", f"-m{streams}", *headers, "-d", str(body),
-            f"http://127.0.0.1:{port}/etcdserverpb.{method}"]  # fmt: skip
+            f"{url}/etcdserverpb.{method}"]  # fmt: skip
 
 
-def run(port: int, method: str, body: Path, *, clients: int, streams: int, requests: int) -> Run:
+def run(url: str, method: str, body: Path, *, clients: int, streams: int, requests: int) -> Run:
     """Send `body` `requests` times over `clients` connections, `streams` in flight on each.
 
     Raises:
         RuntimeError: a request failed at the level of HTTP, or h2load was cut short.
     """
     done = subprocess.run(
-        [*command(port, method, body, clients, streams), "-n", str(requests)],
+        [*command(url, method, body, clients, streams), "-n", str(requests)],
         capture_output=True, text=True, check=True, timeout=RUN_TIMEOUT_S,
     )  # fmt: skip
     return parse(done.stdout, requests)

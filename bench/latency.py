@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from bench import h2load
-from bench.client import Client
 from bench.probe import KEEPALIVE, Probe, Sample, quantile_ms
 from bench.report import Section
 from bench.servers import Contender, Server, running
@@ -34,7 +33,7 @@ def measure(
     )
     with running(contenders, directory) as servers:
         for server in servers:
-            with Client(server.port) as client:
+            with server.client() as client:
                 client.call("Lease/LeaseGrant", pb.LeaseGrantRequest(ID=LEASE_ID, TTL=3600))
         for _ in range(rounds):
             for server in servers:
@@ -66,7 +65,7 @@ def _probe_beside_puts(server: Server, seconds: float) -> list[Sample]:
     with tempfile.NamedTemporaryFile() as file:
         file.write(body)
         file.flush()
-        command = h2load.command(server.port, "KV/Put", Path(file.name), CLIENTS, STREAMS)
+        command = h2load.command(server.url, "KV/Put", Path(file.name), CLIENTS, STREAMS)
         # Longer than the probe on both sides, and ended here.
         load = subprocess.Popen(
             [*command, "-D", str(int(seconds + 60))],

@@ -19,13 +19,12 @@ from typing import Final
 from bench.fill import VALUE_BYTES, BenchError, check_all_there, fill
 from bench.report import Section
 from bench.servers import Contender, Server
-from bench.wire import Connection
 from etcdpb import rpc_pb2 as pb
 
 LEASES: Final = 100_000
 MORE_PUTS: Final = 50_000
 TTL_S: Final = 36_000  # None is due before the end.
-TARGET_S: Final = 2.0
+TARGETS_S: Final = {100_000: 1.0, 1_000_000: 8.0}
 
 
 def measure(
@@ -36,19 +35,19 @@ def measure(
         f"{leases:,} leases granted, a key put on each, then {MORE_PUTS:,} puts of one key, one "
         f"request each; kill -9; exec. {rounds} kills of the same directory.",
     )
-    target = TARGET_S if leases == LEASES else None
+    target = TARGETS_S.get(leases)
     servers = [Server(contender, directory / contender.name) for contender in contenders]
     try:
         for server in servers:
             server.start()
-            fill(server.port, leases, ttl_s=TTL_S, rng=random.Random(seed))
-            put_more(server.port)
+            fill(server, leases, ttl_s=TTL_S, rng=random.Random(seed))
+            put_more(server)
             server.kill()
             print(f"  recovery, {server.name} filled", flush=True)
         for _ in range(rounds):
             for server in servers:
                 seconds = server.start()
-                check_all_there(server.port, leases)
+                check_all_there(server, leases)
                 figure = section.figure("exec to first read", "s", target=target)
                 figure.add(server.name, seconds)
                 size = section.figure("memory after it, resident", "MB")
@@ -65,10 +64,10 @@ def measure(
     return section
 
 
-def put_more(port: int) -> None:
+def put_more(server: Server) -> None:
     """Make `MORE_PUTS` revisions of one key."""
     request = pb.PutRequest(key=b"bench/more", value=b"v" * VALUE_BYTES).SerializeToString()
-    with Connection(port) as connection:
+    with server.connect() as connection:
         answered = sum(1 for _ in connection.calls("KV/Put", repeat(request, MORE_PUTS)))
     if answered != MORE_PUTS:
         raise BenchError(f"{answered} puts answered, not {MORE_PUTS}")

@@ -28,12 +28,16 @@ ROUNDS_MIN: Final = 3  # With fewer, chance alone often puts one ahead in all of
 
 @dataclass(slots=True)
 class Figure:
-    """One quantity. `target` is what Tenure is to reach: at least or at most, as `higher` says."""
+    """One quantity. `target` is what Tenure is to reach: at least or at most, as `higher` says.
+
+    `ratio_target` is the same for the ratio of the medians of Tenure's rounds to etcd's.
+    """
 
     name: str
     unit: str
     higher_is_better: bool
     target: float | None = None
+    ratio_target: float | None = None
     judged: bool = True  # False: it describes the run, and neither more nor less is better.
     samples: dict[str, list[float]] = field(default_factory=dict)
 
@@ -60,16 +64,19 @@ class Figure:
 
     def goal(self) -> str:
         """The target and whether Tenure's median reaches it; empty without a target."""
-        if self.target is None:
-            return ""
-        sign = ">=" if self.higher_is_better else "<="
-        ours = self.samples.get(TENURE)
-        if not ours:
-            return f"{sign} {number(self.target)}"
-        reached = (
-            median(ours) >= self.target if self.higher_is_better else median(ours) <= self.target
-        )
-        return f"{sign} {number(self.target)} {'met' if reached else 'MISSED'}"
+        if self.target is not None:
+            return self._reaches(self.target, self.samples.get(TENURE, []), "")
+        if self.ratio_target is not None:
+            return self._reaches(self.ratio_target, self.ratios(), "x")
+        return ""
+
+    def _reaches(self, target: float, found: Sequence[float], unit: str) -> str:
+        goal = f"{'>=' if self.higher_is_better else '<='} {number(target)}{unit}"
+        if not found:
+            return goal
+        middle = median(found)
+        reached = middle >= target if self.higher_is_better else middle <= target
+        return f"{goal} {'met' if reached else 'MISSED'}"
 
 
 @dataclass(slots=True)
@@ -87,13 +94,14 @@ class Section:
         *,
         higher_is_better: bool = False,
         target: float | None = None,
+        ratio_target: float | None = None,
         judged: bool = True,
     ) -> Figure:
         """The figure of that name and unit, made at its first use."""
         for figure in self.figures:
             if (figure.name, figure.unit) == (name, unit):
                 return figure
-        self.figures.append(Figure(name, unit, higher_is_better, target, judged))
+        self.figures.append(Figure(name, unit, higher_is_better, target, ratio_target, judged))
         return self.figures[-1]
 
 
@@ -115,7 +123,15 @@ def spread(values: Sequence[float]) -> str:
 HEAD: Final = ("figure", "unit", "tenure", "etcd", "tenure / etcd", "", "target")
 
 
+def _others(section: Section) -> list[str]:
+    """Contenders beside the two that are compared: they get a column each, without a ratio."""
+    names = {name for figure in section.figures for name in figure.samples}
+    return sorted(names - {TENURE, ETCD})
+
+
 def _rows(section: Section) -> Iterable[tuple[str, ...]]:
+    others = _others(section)
+    yield (*HEAD, *others)
     for figure in section.figures:
         ratio = spread(figure.ratios()) if figure.judged else ""
         yield (
@@ -126,20 +142,23 @@ def _rows(section: Section) -> Iterable[tuple[str, ...]]:
             ratio,
             figure.verdict(),
             figure.goal(),
+            *(figure.of(other) for other in others),
         )
 
 
 def plain(section: Section) -> str:
     """The section as a table of padded columns."""
-    rows = [HEAD, *_rows(section)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    rows = list(_rows(section))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
              for row in rows]  # fmt: skip
     return "\n".join([f"\n{section.title}", section.text, "", *lines])
 
 
-def markdown(sections: Sequence[Section], facts: Sequence[tuple[str, str]]) -> str:
-    """The whole run as a page: the facts of the run, the tables, then wins and losses by name."""
+def markdown(
+    sections: Sequence[Section], facts: Sequence[tuple[str, str]], pictures: Sequence[str] = ()
+) -> str:
+    """The whole run as a page: its facts, the tables, pictures, then wins and losses by name."""
     lines = [f"# {facts[0][1]}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in facts[1:]]
     lines += [
@@ -149,9 +168,11 @@ def markdown(sections: Sequence[Section], facts: Sequence[tuple[str, str]]) -> s
     ]
     for section in sections:
         lines += [f"## {section.title}", "", section.text, ""]
-        lines += ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
-        lines += ["| " + " | ".join(row) + " |" for row in _rows(section)]
+        head, *rows = _rows(section)
+        lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+        lines += ["| " + " | ".join(row) + " |" for row in rows]
         lines.append("")
+    lines += [f"![{picture.removesuffix('.png')}]({picture})\n" for picture in pictures]
     figures = [(section, figure) for section in sections for figure in section.figures]
     lines += ["## Losses beside wins", ""]
     for verdict in (BEHIND, EVEN, AHEAD):
@@ -162,14 +183,13 @@ def markdown(sections: Sequence[Section], facts: Sequence[tuple[str, str]]) -> s
     return "\n".join(lines) + "\n"
 
 
-def save(page: str, name: str) -> Path:
-    """Write `bench/results/DATE-NAME.md`; a second run of a day gets a number, none is replaced."""
+def new_page(name: str) -> Path:
+    """`bench/results/DATE-NAME.md`; a second run of a day gets a number, none is replaced."""
     RESULTS.mkdir(exist_ok=True)
     stem = f"{datetime.now(UTC):%Y-%m-%d}-{name}"
     path, again = RESULTS / f"{stem}.md", 2
     while path.exists():
         path, again = RESULTS / f"{stem}-{again}.md", again + 1
-    path.write_text(page)
     return path
 
 

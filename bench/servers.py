@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bench.authority import Certificates
+from bench.client import Client
 from bench.wire import Connection, WireError
 from etcdpb import rpc_pb2 as pb
 
@@ -29,6 +31,8 @@ PROBE_INTERVAL_S: Final = 0.001  # While a server starts; bounds the error of a 
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 TENURE: Final = "tenure"
 ETCD: Final = "etcd"
+ETCD36: Final = "etcd36"
+KINE: Final = "kine"
 
 
 class Memory(NamedTuple):
@@ -40,7 +44,7 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server that can be started: `tenure`, or `etcd`."""
+    """A server that can be started: `tenure`, `etcd`, or one that `bench.contenders` builds."""
 
     name: str
     program: tuple[str, ...]
@@ -51,8 +55,12 @@ class Contender:
 class Server:
     """One contender's process over one data directory, which outlives the process."""
 
-    def __init__(self, contender: Contender, directory: Path) -> None:
+    def __init__(
+        self, contender: Contender, directory: Path, certificates: Certificates | None = None
+    ) -> None:
+        """Without `certificates` it is served without TLS."""
         self.contender = contender
+        self.certificates = certificates
         self.name = contender.name
         self.port = free_port()
         self._peer_port = free_port()
@@ -79,6 +87,17 @@ class Server:
             time.sleep(PROBE_INTERVAL_S)
         self.kill()
         raise RuntimeError(f"{self.name} did not answer within {START_TIMEOUT_S} s")
+
+    def connect(self) -> Connection:
+        tls = None if self.certificates is None else self.certificates.context()
+        return Connection(self.port, tls)
+
+    def client(self) -> Client:
+        return Client(self.port, None if self.certificates is None else self.certificates.ca_file)
+
+    @property
+    def url(self) -> str:
+        return f"{'http' if self.certificates is None else 'https'}://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
         """End it in good order."""
@@ -129,20 +148,37 @@ class Server:
         return self._process.pid
 
     def _command(self) -> list[str]:
-        url = f"http://127.0.0.1:{self.port}"
+        if self.name == KINE:
+            return self._kine()
         command = [*self.contender.program, "--data-dir", str(self._directory / "data")]
-        command += ["--listen-client-urls", url, "--advertise-client-urls", url]
-        if self.name == ETCD:
+        command += ["--listen-client-urls", self.url, "--advertise-client-urls", self.url]
+        if self.certificates is not None:
+            command += ["--cert-file", str(self.certificates.cert_file)]
+            command += ["--key-file", str(self.certificates.key_file)]
+        if self.name in (ETCD, ETCD36):
             # Only so that two on one machine do not meet on the default peer port.
             peer = f"http://127.0.0.1:{self._peer_port}"
             command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
             command += ["--initial-cluster", f"default={peer}"]
         return [*command, *self.contender.extra]
 
+    def _kine(self) -> list[str]:
+        """kine has flags of its own; without an endpoint its SQLite is in the working directory."""
+        data = self._directory / "data"
+        data.mkdir(exist_ok=True)
+        file = f"sqlite://{data}/state.db?_journal=WAL&cache=shared&_busy_timeout=30000"
+        address = self.url.replace("https", "http")
+        command = [*self.contender.program, "--listen-address", address, "--endpoint", file]
+        command += ["--metrics-bind-address", "0"]
+        if self.certificates is not None:
+            command += ["--server-cert-file", str(self.certificates.cert_file)]
+            command += ["--server-key-file", str(self.certificates.key_file)]
+        return [*command, *self.contender.extra]
+
     def _answers(self) -> bool:
         request = pb.RangeRequest(key=b"\0").SerializeToString()
         try:
-            with Connection(self.port) as connection:
+            with self.connect() as connection:
                 connection.call("KV/Range", request, timeout_s=START_TIMEOUT_S)
         except (OSError, WireError):
             return False
@@ -153,9 +189,13 @@ class Server:
 
 
 @contextmanager
-def running(contenders: Sequence[Contender], directory: Path) -> Iterator[list[Server]]:
+def running(
+    contenders: Sequence[Contender], directory: Path, certificates: Certificates | None = None
+) -> Iterator[list[Server]]:
     """Fresh servers, all started; stopped at the end and their data removed."""
-    servers = [Server(contender, directory / contender.name) for contender in contenders]
+    servers = [
+        Server(contender, directory / contender.name, certificates) for contender in contenders
+    ]
     try:
         for server in servers:
             server.start()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import struct
 import time
 from collections import deque
@@ -53,12 +54,12 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream) + payload
 
 
-def _header_block(method: str, authority: str) -> bytes:
+def _header_block(method: str, authority: str, *, tls: bool) -> bytes:
     """HPACK without state: indexes of the static table and plain literals, never indexed anew."""
     path, host = f"/etcdserverpb.{method}".encode(), authority.encode()
     return b"".join(
         (
-            b"\x83\x86",  # :method POST, :scheme http
+            b"\x83\x87" if tls else b"\x83\x86",  # :method POST, :scheme https or http
             b"\x04" + bytes([len(path)]) + path,
             b"\x01" + bytes([len(host)]) + host,
             b"\x0f\x10\x10application/grpc",  # content-type is entry 31 of the static table.
@@ -70,8 +71,8 @@ def _header_block(method: str, authority: str) -> bytes:
 class Connection:
     """One connection. Methods are named as etcd's, without the package: `KV/Put`."""
 
-    def __init__(self, port: int) -> None:
-        """Connect to 127.0.0.1:`port`.
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Connect to 127.0.0.1:`port`, over TLS if there is a context for it.
 
         Raises:
             OSError: nobody listens there (yet).
@@ -88,6 +89,8 @@ class Connection:
         self._in = bytearray()
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=5)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname="127.0.0.1")
         self._socket.setblocking(False)
         self._out += PREFACE
         self._out += _frame(
@@ -110,7 +113,9 @@ class Connection:
         """Start a stream; return its id."""
         block = self._blocks.get(method)
         if block is None:
-            block = self._blocks[method] = _header_block(method, self._authority)
+            block = self._blocks[method] = _header_block(
+                method, self._authority, tls=isinstance(self._socket, ssl.SSLSocket)
+            )
         stream = self._next_stream
         self._next_stream += 2
         self._stream_windows[stream] = self._stream_window_initial
@@ -130,13 +135,18 @@ class Connection:
         """
         self._flush()
         writable = [self._socket] if self._out else []
-        readable, can_write, _ = select.select([self._socket], writable, [], max(0.0, timeout_s))
+        # Bytes that TLS has already decrypted are not the kernel's to tell of.
+        pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+        wait_s = 0.0 if pending else max(0.0, timeout_s)
+        readable, can_write, _ = select.select([self._socket], writable, [], wait_s)
         if can_write:
             self._flush()
-        if not readable:
+        if not readable and not pending:
             return []
         try:
             data = self._socket.recv(READ_BYTES)
+        except ssl.SSLWantReadError:
+            return []  # Half a record.
         except ConnectionError as error:
             raise WireError(str(error)) from error
         if not data:
@@ -215,7 +225,7 @@ class Connection:
             return
         try:
             sent = self._socket.send(self._out)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantWriteError):
             return
         except ConnectionError as error:
             raise WireError(str(error)) from error

@@ -1,0 +1,110 @@
+"""The disk's own rate: how many writes it makes durable a second, and how near a server comes.
+
+A raw loop appends as many bytes as the server's groups hold and calls fdatasync, on the same file
+system. Under full load a server's fsyncs a second, by its own counter, show how long the disk had
+to wait for it; puts a fsync show how many share one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from bench import h2load
+from bench.report import Section
+from bench.servers import Contender, Server, running
+from bench.wire import frame_message
+from etcdpb import rpc_pb2 as pb
+
+LEVELS: Final = ((1, 1), (8, 16), (64, 4))
+PUT_BYTES: Final = 160  # About what a put of 64 bytes writes to a log, framing and all.
+COUNTER: Final = "etcd_disk_wal_fsync_duration_seconds_count"
+CLOSENESS_TARGET: Final = 1.3
+
+
+def measure(
+    contenders: Sequence[Contender], *, rounds: int, seconds: float, directory: Path
+) -> Section:
+    section = Section(
+        "fsync floor",
+        "One key put by h2load; fsyncs are the server's own count. The raw loop appends as many "
+        f"bytes as one group holds ({PUT_BYTES} a put), then fdatasync, on the same file system, "
+        f"right after; {rounds} rounds of {seconds} s.",
+    )
+    body = frame_message(pb.PutRequest(key=b"bench/hot", value=b"v" * 64).SerializeToString())
+    with tempfile.NamedTemporaryFile() as file, running(contenders, directory) as servers:
+        file.write(body)
+        file.flush()
+        for level in LEVELS:
+            for server in servers:
+                _drive(server, Path(file.name), level, max(level[0] * level[1], 100))
+            for turn in range(rounds):
+                for server in servers if turn % 2 == 0 else reversed(servers):
+                    _round(section, server, Path(file.name), level, seconds, directory)
+            print(f"  fsync floor {level[0]}x{level[1]}", flush=True)
+    return section
+
+
+def _round(
+    section: Section, server: Server, body: Path, level: tuple[int, int], seconds: float,
+    directory: Path,
+) -> None:  # fmt: skip
+    in_flight = level[0] * level[1]
+    rate = _drive(server, body, level, max(in_flight, 200)).rate
+    before = _fsyncs(server)
+    run = _drive(server, body, level, max(in_flight, int(rate * seconds)))
+    syncs = _fsyncs(server) - before
+    name = f"put {level[0]}x{level[1]}"
+    section.figure(name, "requests/s", higher_is_better=True).add(server.name, run.rate)
+    if syncs <= 0:
+        return
+    size = round(PUT_BYTES * run.requests / syncs)
+    took = raw_fdatasyncs(directory, size, seconds / 2)
+    raw_rate = len(took) / sum(took)
+    section.figure(name, "puts a fsync", judged=False).add(server.name, run.requests / syncs)
+    section.figure(name, "fsyncs/s", judged=False).add(server.name, syncs / run.seconds)
+    section.figure(name, "raw fdatasyncs/s", judged=False).add(server.name, raw_rate)
+    section.figure(name, "raw fdatasync, median us", judged=False).add(
+        server.name, median(took) * 1e6
+    )
+    full = level != (1, 1)
+    section.figure(
+        name, "disk's own rate / server's", target=CLOSENESS_TARGET if full else None
+    ).add(server.name, raw_rate * run.seconds / syncs)
+
+
+def raw_fdatasyncs(directory: Path, size: int, seconds: float) -> list[float]:
+    """Append `size` bytes and fdatasync, for `seconds`; return what each took, in seconds."""
+    block = os.urandom(size)
+    took: list[float] = []
+    with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+        give_up = time.monotonic() + seconds
+        at = time.monotonic()
+        while at < give_up or not took:
+            file.write(block)
+            os.fdatasync(file.fileno())
+            now = time.monotonic()
+            took.append(now - at)
+            at = now
+    return took
+
+
+def _drive(server: Server, body: Path, level: tuple[int, int], requests: int) -> h2load.Run:
+    return h2load.run(
+        server.url, "KV/Put", body, clients=level[0], streams=level[1], requests=requests
+    )
+
+
+def _fsyncs(server: Server) -> int:
+    """The server's count of fsyncs of its log, as /metrics has it; 0 where it tells none."""
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as reply:
+        for line in reply.read().decode().splitlines():
+            if line.startswith(COUNTER + " "):
+                return int(float(line.split()[1]))
+    return 0
