@@ -2,8 +2,9 @@
 
 One fsync at a time: the engine has at most one group in flight. The way to the thread and back
 costs as long as a quick fsync, and with one command in the group and none behind it there is
-nobody to serve meanwhile. So that one is done on the loop, as long as the last fsyncs took at most
-`INLINE_S` on average: that is how long the loop stands still for it. One slow fsync sends the
+little to do meanwhile: reads and writes that come wait for the group either way, and only a
+renewal would be answered. So that one is done on the loop, as long as the last fsyncs took at most
+`INLINE_S` on average: that is how long a renewal may have to wait for it. One slow fsync sends the
 next ones to the thread again.
 
 Where there is no disk there is nothing to wait for, and `InlineFlusher` answers at the loop's next
@@ -22,7 +23,7 @@ from typing import Final, Protocol
 
 from mvcc.backend.base import Backend
 
-INLINE_S: Final = 0.0005  # Of an fsync on the loop: what serving a full group takes, too.
+INLINE_S: Final = 0.002  # Of an fsync on the loop: what applying a full group takes, too.
 _WEIGHT: Final = 1 / 8  # Of the newest fsync in the average.
 
 Done = Callable[[BaseException | None], None]
