@@ -8,6 +8,7 @@ newest version; only values, and versions of the past, are parsed for it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -17,6 +18,8 @@ from mvcc.entry import Entry
 from mvcc.keyrange import KeyRange
 from mvcc.record import frame, parse
 from mvcc.store import Store
+
+_LIMIT_MAX: Final = sys.maxsize - 1  # One row more than the limit is looked for.
 
 
 class _Parsed(NamedTuple):
@@ -84,7 +87,7 @@ def _range(store: Store, request: RangeRequest, revision: int | None) -> RangeRe
     if request.count_only:
         return RangeResult([], _count(store, keys, revision), more=False)
     order, target = request.sort_order, request.sort_target
-    limit = max(0, request.limit)
+    limit = request.limit if 0 < request.limit < _LIMIT_MAX else 0
     if target == RangeRequest.KEY and not _has_filters(request):
         frames = _frames(
             store, keys, revision, limit + 1 if limit else 0, order == RangeRequest.DESCEND

@@ -237,6 +237,12 @@ def no_snapshot(reason: str) -> Status:
     return Status(Code.FAILED_PRECONDITION, f"snapshot: {reason}")
 
 
-def unreadable_message(reason: str) -> Status:
-    """grpc-go's text, up to the reason, for a message that is not the protobuf it should be."""
-    return Status(Code.INTERNAL, f"grpc: error unmarshalling request: {reason}")
+def unreadable_message(reason: str, *, of_stream: bool = False) -> Status:
+    """grpc-go's text, up to the reason, for a message that is not the protobuf it should be.
+
+    It is another one for what comes by a stream (its rpc_util.go: recv).
+    """
+    what = (
+        "failed to unmarshal the received message" if of_stream else "error unmarshalling request"
+    )
+    return Status(Code.INTERNAL, f"grpc: {what}: {reason}")

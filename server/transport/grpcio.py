@@ -218,7 +218,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
                 counts.failed[status.SERVER_STOPPED.code] += 1
                 await _abort(context, status.SERVER_STOPPED)
             except Exception as error:  # noqa: BLE001  # as for unary calls
-                refusal = _status(error)
+                refusal = _status(error, of_stream=not method.is_unary)
                 counts.failed[refusal.code] += 1
                 await _abort(context, refusal)
             finally:
@@ -360,12 +360,12 @@ def _is_text(value: str | bytes) -> bool:
     return True
 
 
-def _status(error: Exception) -> Status:
+def _status(error: Exception, *, of_stream: bool = False) -> Status:
     known = status_of(error)
     if known is not None:
         return known
     if isinstance(error, DecodeError):
-        return status.unreadable_message(str(error))
+        return status.unreadable_message(str(error), of_stream=of_stream)
     logger.error("a request failed by a bug of the server", exc_info=error)
     return Status(status.Code.UNKNOWN, f"{type(error).__name__}: {error}")
 

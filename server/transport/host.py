@@ -53,11 +53,11 @@ class Host:
             del self._waiting[call]
             call.expire()
 
-    def status_of(self, error: Exception) -> Status:
+    def status_of(self, error: Exception, *, of_stream: bool = False) -> Status:
         """What the client reads. What is no refusal is a bug, and is logged."""
         known = status_of(error)
         if known is None and isinstance(error, DecodeError):
-            known = status.unreadable_message(str(error))
+            known = status.unreadable_message(str(error), of_stream=of_stream)
         if known is None:
             logger.error("a request failed by a bug of the server", exc_info=error)
             known = Status(status.Code.UNKNOWN, f"{type(error).__name__}: {error}")

@@ -135,7 +135,7 @@ class StreamingCall(Rpc):
             if self._is_begun or not self._answer(b"".join(self.unsent or ())):
                 self._finish(OK_TRAILERS)
             return
-        refusal = self.host.status_of(error)
+        refusal = self.host.status_of(error, of_stream=not self._method.is_unary)
         counts.failed[refusal.code] += 1
         if self._is_begun or self.unsent:  # What was answered before is not taken back.
             self._finish(trailers(refusal))

@@ -101,6 +101,15 @@ def test_a_limit_cuts_and_says_so_and_the_count_stays(database: Database) -> Non
         assert {result.total for result in seen} == {6}
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"revision": 9}, {"sort_target": MOD}, {"max_mod_revision": 9}]
+)
+def test_the_largest_limit_is_none(database: Database, options: dict[str, int]) -> None:
+    for limit in (2**63 - 1, 2**63 - 2):
+        result = database.range(everything(limit=limit, **options))
+        assert (len(result.frames), result.total, result.more) == (6, 6, False)
+
+
 def test_counting_only_beats_limit_and_keys_only_and_filters(database: Database) -> None:
     options = everything(count_only=True, limit=1, keys_only=True, min_mod_revision=9)
     assert database.range(options) == ([], 6, False)

@@ -116,6 +116,11 @@ def test_reasons_in_watch_responses_are_etcds() -> None:
         (status.unknown_method("C", "a.B"), 12, "unknown method C for service a.B"),
         (status.malformed_method("/c"), 12, 'malformed method name: "/c"'),
         (status.unreadable_message("why"), 13, "grpc: error unmarshalling request: why"),
+        (
+            status.unreadable_message("why", of_stream=True),
+            13,
+            "grpc: failed to unmarshal the received message: why",
+        ),
     ],
 )
 def test_statuses_of_the_transport_are_grpc_gos(made: Status, code: int, text: str) -> None:

@@ -65,6 +65,7 @@ async def test_a_stream_of_bytes_that_are_no_message_ends_alike(server: Running)
     for path in ("/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"):
         refused = await refusal(server.client.raw(path, b"\xff\xff"))
         assert refused.code == Code.INTERNAL
+        assert refused.message.startswith("grpc: failed to unmarshal the received message: ")
     await until(lambda: server.streams == 0)
     assert len(server.hub) == 0
 
