@@ -111,7 +111,8 @@ class Model:
 
     def _PutRequest(self, request: PutRequest) -> PutResponse:  # noqa: N802
         check_put(request)
-        self._check_put(request)
+        self._check_lease(request)
+        self._check_kept(request)
         change = Change(self)
         response = change.put(request)
         change.commit()
@@ -224,9 +225,11 @@ class Model:
         if revision < self.compacted:
             raise Refused(*COMPACTED)
 
-    def _check_put(self, request: PutRequest) -> None:
+    def _check_lease(self, request: PutRequest) -> None:
         if request.lease:
             self._find(request.lease)
+
+    def _check_kept(self, request: PutRequest) -> None:
         if (request.ignore_value or request.ignore_lease) and request.key not in self.keys:
             raise Refused(*KEY_NOT_FOUND)
 
@@ -248,7 +251,8 @@ class Model:
             if isinstance(operation, Chosen):
                 self._check_chosen(operation)
             elif operation.HasField("request_put"):
-                self._check_put(operation.request_put)
+                self._check_kept(operation.request_put)
+                self._check_lease(operation.request_put)
             elif operation.HasField("request_range") and operation.request_range.revision:
                 self._check_revision(operation.request_range.revision)
 

@@ -25,14 +25,14 @@ class DeleteResult(NamedTuple):
     prevs: list[bytes]  # Frames of what was deleted, if asked for, in key order.
 
 
-def check_put(state: State, request: PutRequest) -> None:
-    """Raise what stands against a put: its lease, then the key it wants to keep things of.
-
-    Raises:
-        LeaseNotFoundError, KeyNotFoundError
-    """
+def check_lease(state: State, request: PutRequest) -> None:
+    """Raises LeaseNotFoundError if a put is for a lease that is not there."""
     if request.lease:
         state.lessor.lookup(LeaseID(request.lease))
+
+
+def check_kept(state: State, request: PutRequest) -> None:
+    """Raises KeyNotFoundError if a put wants to keep things of a key that is not there."""
     if (request.ignore_value or request.ignore_lease) and not state.store.index.live(request.key):
         raise KeyNotFoundError(request.key)
 
@@ -75,7 +75,8 @@ class Put(WritesOnly):
         state.refuse_writes_under_alarm(needs_space=True)
         if principal is not None:
             principal.must_put(self._request)
-        check_put(state, self._request)
+        check_lease(state, self._request)
+        check_kept(state, self._request)
 
     def apply(self, state: State) -> PutResult:
         txn = state.store.write_txn()

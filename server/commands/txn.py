@@ -18,7 +18,14 @@ from mvcc.keyrange import KeyRange
 from mvcc.txn import WriteTxn
 from mvcc.view import RangeResult, check_txn_range, range_in_txn
 from server.commands.base import State
-from server.commands.kv import DeleteResult, PutResult, apply_delete, apply_put, check_put
+from server.commands.kv import (
+    DeleteResult,
+    PutResult,
+    apply_delete,
+    apply_put,
+    check_kept,
+    check_lease,
+)
 
 
 class RangeAnswer(NamedTuple):
@@ -133,7 +140,8 @@ def _check(state: State, branch: _Branch, deleted: list[KeyRange]) -> None:
     for operation in branch.operations:
         if operation.HasField("request_put"):
             request = operation.request_put
-            check_put(state, request)
+            check_kept(state, request)  # A put of its own is asked for its lease first.
+            check_lease(state, request)
             keeps = request.ignore_value or request.ignore_lease
             if keeps and any(request.key in keys for keys in deleted):
                 raise KeyNotFoundError(request.key)

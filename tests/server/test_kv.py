@@ -182,6 +182,13 @@ async def test_a_put_with_a_lease_that_does_not_exist_is_refused_and_stores_noth
 
 
 @served()
+async def test_a_put_of_its_own_misses_its_lease_before_the_key(server: Running) -> None:
+    """In a transaction it is the other way about (server/etcdserver/txn/txn.go: Put, checkPut)."""
+    request = pb.PutRequest(key=b"absent", lease=9, ignore_value=True)
+    assert await refusal(server.client.kv.Put(request)) == status.LEASE_NOT_FOUND
+
+
+@served()
 async def test_ignore_value_keeps_the_value_and_takes_the_lease_of_the_request(
     server: Running,
 ) -> None:

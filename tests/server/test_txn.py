@@ -312,6 +312,7 @@ async def test_nested_conditions_are_evaluated_before_anything_runs(server: Runn
         (put(b"b", lease=-9), status.LEASE_NOT_FOUND),
         (put(b"absent", ignore_value=True), status.KEY_NOT_FOUND),
         (put(b"absent", ignore_lease=True), status.KEY_NOT_FOUND),
+        (put(b"absent", ignore_value=True, lease=9), status.KEY_NOT_FOUND),
         (get(b"a", revision=5), status.FUTURE_REVISION),
         (get(b"a", revision=4), status.FUTURE_REVISION),  # The transaction's own, to be.
         (get(b"a", revision=2), status.COMPACTED),
