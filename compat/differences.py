@@ -45,6 +45,38 @@ DIFFERENCES: Final = {
         "A watch from a revision below zero is refused as compacted; before, it started now.",
         "etcd 3.6.6, server/etcdserver/api/v3rpc/watch.go: recvLoop",
     ),
+    "invalid-sort-option": Difference(
+        "A range in an order that there is not is refused; before, it was answered in none.",
+        "etcd 3.6.0, server/etcdserver/api/v3rpc/key.go: checkRangeRequest",
+    ),
+    "watch-refusal": Difference(
+        "A watch that its caller may not have is refused under the id -1, with the reason; before, "
+        "with the id that was asked for, and always as denied.",
+        "a later patch of 3.5, server/etcdserver/api/v3rpc/watch.go: recvLoop",
+    ),
+    "auth-of-leases": Difference(
+        "Who may not read or write a lease's keys is not told of them, nor of the other leases, "
+        "and cannot renew it; before, everybody was, and could.",
+        "CVE-2023-32082 in etcd 3.5.9, CVE-2026-33413 in 3.5.28 and 3.6.9",
+    ),
+    "order-of-equals": Difference(
+        "Rows of a sorted range that are equal stay in the order of their keys; before, that was "
+        "so of up to six.",
+        "Go 1.19, package sort, of which etcd 3.5.1 has an older one",
+    ),
+    "token-while-disabled": Difference(
+        "While users do not count, a token is not looked at; before, one that had run out was "
+        "refused.",
+        "a later patch of 3.5, server/auth/store.go: AuthInfoFromCtx",
+    ),
+    "rights-before-bytes": Difference(
+        "Who may not call a method is told so, even if its message cannot be read.",
+        "no etcd; grpc-go reads the message first",
+    ),
+    "auth-of-maintenance": Difference(
+        "Maintenance refuses a caller by a status that clients know; before, by the code Unknown.",
+        "etcd 3.6.0, server/etcdserver/api/v3rpc/maintenance.go: authMaintenanceServer",
+    ),
     "campaign-without-a-lease": Difference(
         "A candidate whose lease ended while it waited is told that it does not lead; etcd tells "
         "it that it does, by a key that is gone.",

@@ -261,9 +261,16 @@ class Server:
 class Supply:
     """Fresh servers of one target; the next comes up while the last one given out is in use."""
 
-    def __init__(self, target: Target, folder: Path, certificates: Certificates | None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        folder: Path,
+        certificates: Certificates | None,
+        flags: Sequence[str] = (),
+    ) -> None:
         self._target = target
         self._certificates = certificates
+        self._flags = flags
         self._folders = (folder / str(number) for number in itertools.count())
         self._next = self._launched()
 
@@ -278,6 +285,6 @@ class Supply:
         self._next.stop(signal.SIGKILL)
 
     def _launched(self) -> Server:
-        server = Server(self._target, next(self._folders), self._certificates)
+        server = Server(self._target, next(self._folders), self._certificates, self._flags)
         server.launch()
         return server
