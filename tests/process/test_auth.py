@@ -14,7 +14,7 @@ from etcdpb import rpc_pb2 as pb
 from etcdpb.auth_pb2 import Permission
 from tests.process.client import Client
 from tests.process.conftest import ON_EACH_TRANSPORT, Servers
-from tests.process.test_tls import World
+from tests.process.world import World
 from tests.support.authority import Issued
 from tests.support.secure import trusting
 

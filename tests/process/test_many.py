@@ -21,7 +21,7 @@ from etcdpb.rpc_pb2 import RangeRequest
 from server.transport.frames import ACK, DATA, END_STREAM, HEADERS, PING, frame
 from server.transport.room import ACCEPTS_MAX, FILES_RESERVED
 from tests.process.conftest import Servers
-from tests.process.test_one_port import free_url
+from tests.process.tools import free_url
 from tests.server.transport.sockets import OPENING, WIDE, request, watch
 from tests.support.process import ServerProcess
 

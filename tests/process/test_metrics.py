@@ -13,10 +13,9 @@ import grpc
 import pytest
 
 from tests.process.conftest import ON_EACH_TRANSPORT, Servers
-from tests.process.test_one_port import free_url, get
-from tests.process.test_tls import World
-from tests.server.metrics import Page, parse
-from tests.server.test_metrics_names import GOLDEN, MIXIN
+from tests.process.tools import free_url, get
+from tests.process.world import World
+from tests.server.metrics import GOLDEN, MIXIN, Page, parse
 from tests.support.authority import Issued
 from tests.support.process import ServerProcess
 from tests.support.secure import trusting

@@ -4,48 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.process.conftest import Servers
+from tests.process.tools import TOOL_MAX_S, free_url, get, output, tool
 from tests.support.process import ServerProcess
-
-TOOL_MAX_S = 20.0
-
-
-def tool(name: str) -> str:
-    """A program, looked for beside the interpreter too."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    found = shutil.which(name, path=path)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
-def output(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TOOL_MAX_S)
-    return done.stdout
-
-
-def free_url() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
-
-
-def get(url: str, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=TOOL_MAX_S)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
 
 
 def native(servers: Servers, *flags: str) -> ServerProcess:

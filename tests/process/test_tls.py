@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Final
@@ -14,96 +9,16 @@ from typing import Final
 import grpc
 import pytest
 
-from etcdpb import rpc_pb2 as pb
 from tests.process.conftest import ON_EACH_TRANSPORT, Servers
-from tests.support.authority import Authority, Issued
+from tests.process.tools import free_port, tool
+from tests.process.world import World
+from tests.support.authority import Issued
 from tests.support.process import ServerProcess
 from tests.support.secure import trusting
 
 WAIT_MAX_S: Final = 20
 SECURE: Final = "serving client traffic securely"
 INSECURE: Final = "serving client traffic insecurely; this is strongly discouraged!"
-_PATH: Final = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-
-
-def _tool(name: str) -> str:
-    found = shutil.which(name, path=_PATH)
-    if found is None:
-        pytest.skip(f"no {name} here")
-    return found
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
-class World:
-    """An authority and certificates by it, for a server that requires them."""
-
-    def __init__(self, directory: Path) -> None:
-        self.authority = Authority.make(directory)
-        self.own = self.authority.issue("server")
-        self.alice = self.authority.issue("alice")
-        self.port = _free_port()
-        self.url = f"https://127.0.0.1:{self.port}"
-        self.flags = (
-            f"--cert-file={self.own.cert_file}",
-            f"--key-file={self.own.key_file}",
-            f"--trusted-ca-file={self.authority.ca_file}",
-            "--client-cert-auth",
-        )
-
-    def put(self, root: bytes, own: Issued | None) -> int:
-        """The revision of a put over a new connection."""
-        credentials = grpc.ssl_channel_credentials(
-            root,
-            own.key_file.read_bytes() if own else None,
-            own.cert_file.read_bytes() if own else None,
-        )
-        # A subchannel of its own: one that was refused would make the next wait.
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        target = f"127.0.0.1:{self.port}"
-        with grpc.secure_channel(target, credentials, options=options) as channel:
-            method = channel.unary_unary(
-                "/etcdserverpb.KV/Put",
-                request_serializer=pb.PutRequest.SerializeToString,
-                response_deserializer=pb.PutResponse.FromString,
-            )
-            return int(method(pb.PutRequest(key=b"k"), timeout=WAIT_MAX_S).header.revision)
-
-    def etcdctl(self, own: Issued | None, *arguments: str) -> subprocess.CompletedProcess[str]:
-        certificate = [f"--cert={own.cert_file}", f"--key={own.key_file}"] if own else []
-        return subprocess.run(
-            [
-                _tool("etcdctl"),
-                f"--endpoints={self.url}",
-                f"--cacert={self.authority.ca_file}",
-                *certificate,
-                *arguments,
-            ],
-            env={"ETCDCTL_API": "3", "PATH": _PATH},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=WAIT_MAX_S,
-        )
-
-    def s_client(self, *arguments: str) -> str:
-        """What OpenSSL's own client prints of a handshake."""
-        done = subprocess.run(
-            [
-                *(_tool("openssl"), "s_client", "-connect", f"127.0.0.1:{self.port}"),
-                *("-CAfile", str(self.authority.ca_file), "-alpn", "h2", *arguments),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",  # Behind the handshake the server's first frames are printed.
-            check=False,
-            timeout=WAIT_MAX_S,
-        )
-        return done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -135,7 +50,7 @@ def test_grpc_s_own_client_gets_in_with_a_certificate_and_not_without(
 @pytest.mark.compat
 @ON_EACH_TRANSPORT
 def test_etcdctl_gets_in_with_a_certificate_and_not_without(servers: Servers, world: World) -> None:
-    _tool("etcdctl")
+    tool("etcdctl")
     servers.spawn(*world.flags, url=world.url).wait_until_ready()
     assert world.etcdctl(world.alice, "put", "a", "b").stdout == "OK\n"
     assert world.etcdctl(world.alice, "get", "a").stdout == "a\nb\n"
@@ -145,7 +60,7 @@ def test_etcdctl_gets_in_with_a_certificate_and_not_without(servers: Servers, wo
 
 @pytest.mark.compat
 def test_openssl_s_own_client_sees_what_was_asked_for(servers: Servers, world: World) -> None:
-    _tool("openssl")
+    tool("openssl")
     flags = (*world.flags, "--tls-min-version=TLS1.3")
     servers.spawn(*flags, url=world.url).wait_until_ready()
     certificate = ("-cert", str(world.alice.cert_file), "-key", str(world.alice.key_file))
@@ -164,7 +79,7 @@ def test_http_is_kept_from_the_same_clients_as_grpc(
     flags = [*world.flags, f"--client-crl-file={crl}"]
     port = world.port
     if is_own_port:
-        port = _free_port()
+        port = free_port()
         flags.append(f"--listen-client-http-urls=https://127.0.0.1:{port}")
     servers.spawn(*flags, url=world.url).wait_until_ready()
 

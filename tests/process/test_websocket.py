@@ -12,8 +12,8 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from tests.process.conftest import Servers
-from tests.process.test_one_port import free_url
-from tests.process.test_tls import World
+from tests.process.tools import free_url
+from tests.process.world import World
 from tests.support.process import ServerProcess
 from tests.support.secure import trusting
 

@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from google.protobuf.message import Message
-
 from etcdpb import rpc_pb2 as pb
 from etcdpb.auth_pb2 import Permission
 from server import status
 from server.auth.caller import SERVER
-from tests.support.calls import Answer, Pipe
+from tests.support.calls import Pipe
 from tests.support.clock import settle
 from tests.support.loop import in_loop
 from tests.support.server import ServerInProcess, bare_server, parsed
+from tests.support.users import add_user_within, ask_as
 
 ENABLE = pb.AuthEnableRequest()
 KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
-ADD = "/etcdserverpb.Auth/UserAdd"
-
-
-def _as(token: Any) -> Answer:
-    answer = Answer()
-    answer.token = token
-    return answer
-
-
-def _ask(server: ServerInProcess, token: Any, request: Message) -> Answer:
-    return server.ask(request, _as(token))
-
-
-async def _add_user(server: ServerInProcess, name: str) -> None:
-    pipe = Pipe()
-    pipe.token = SERVER
-    request = pb.AuthUserAddRequest(name=name)
-    request.options.no_password = True
-    pipe.write(request.SerializeToString())
-    task = server.open(ADD, pipe)
-    await task
 
 
 async def _with_ann() -> tuple[ServerInProcess, str]:
     """A server whose users count; Ann may write `a`, and has a token."""
     server = bare_server()
-    await _add_user(server, "root")
-    await _add_user(server, "ann")
+    await add_user_within(server, "root")
+    await add_user_within(server, "ann")
     grant = pb.AuthRoleGrantPermissionRequest(name="role")
     grant.perm.CopyFrom(Permission(permType=Permission.READWRITE, key=b"a"))
     for request in (
@@ -54,7 +30,7 @@ async def _with_ann() -> tuple[ServerInProcess, str]:
         pb.AuthUserGrantRoleRequest(user="root", role="root"),
         ENABLE,
     ):
-        _ask(server, SERVER, request)
+        ask_as(server, SERVER, request)
     await settle()
     assert server.state.auth.enabled
     return server, server.state.gate.issue("ann", 1)
@@ -65,9 +41,9 @@ async def test_within_a_group_each_command_sees_what_those_before_it_decided() -
     server, ann = await _with_ann()
     put = pb.PutRequest(key=b"a")
     groups = server.engine.stats().groups
-    before = _ask(server, ann, put)
-    _ask(server, SERVER, pb.AuthRoleDeleteRequest(role="role"))
-    behind = _ask(server, ann, put)
+    before = ask_as(server, ann, put)
+    ask_as(server, SERVER, pb.AuthRoleDeleteRequest(role="role"))
+    behind = ask_as(server, ann, put)
     await settle()
     assert parsed(put, before).header.revision == 2
     assert behind.status == status.PERMISSION_DENIED
@@ -78,10 +54,10 @@ async def test_within_a_group_each_command_sees_what_those_before_it_decided() -
 async def test_no_refusal_leaves_before_what_it_rests_on_is_durable() -> None:
     server, ann = await _with_ann()
     server.flusher.hold()
-    _ask(server, SERVER, pb.AuthUserDeleteRequest(name="ann"))
+    ask_as(server, SERVER, pb.AuthUserDeleteRequest(name="ann"))
     await settle()
     asked = [
-        _ask(server, ann, request)
+        ask_as(server, ann, request)
         for request in (
             pb.RangeRequest(key=b"a"),
             pb.PutRequest(key=b"a"),
@@ -101,19 +77,19 @@ async def test_no_refusal_leaves_before_what_it_rests_on_is_durable() -> None:
 @in_loop
 async def test_nobody_is_let_in_by_a_change_that_may_be_lost() -> None:
     server, ann = await _with_ann()
-    _ask(server, SERVER, pb.LeaseGrantRequest(ID=1, TTL=60))
-    _ask(server, SERVER, pb.PutRequest(key=b"b", lease=1))
+    ask_as(server, SERVER, pb.LeaseGrantRequest(ID=1, TTL=60))
+    ask_as(server, SERVER, pb.PutRequest(key=b"b", lease=1))
     await settle()
     pipe = Pipe()
     pipe.token = ann
     server.flusher.hold()
     grant = pb.AuthRoleGrantPermissionRequest(name="role")
     grant.perm.CopyFrom(Permission(permType=Permission.READWRITE, key=b"b"))
-    _ask(server, SERVER, grant)
+    ask_as(server, SERVER, grant)
     await settle()
     server.open(KEEP_ALIVE, pipe)
     pipe.write(pb.LeaseKeepAliveRequest(ID=1).SerializeToString())
-    read = _ask(server, ann, pb.RangeRequest(key=b"b"))
+    read = ask_as(server, ann, pb.RangeRequest(key=b"b"))
     await settle()
     assert not pipe.sent
     assert not read.is_done
@@ -126,10 +102,10 @@ async def test_nobody_is_let_in_by_a_change_that_may_be_lost() -> None:
 @in_loop
 async def test_a_keepalive_does_not_wait_for_a_group_that_is_not_about_it() -> None:
     server, ann = await _with_ann()
-    _ask(server, SERVER, pb.LeaseGrantRequest(ID=1, TTL=60))
+    ask_as(server, SERVER, pb.LeaseGrantRequest(ID=1, TTL=60))
     await settle()
     server.flusher.hold()
-    _ask(server, SERVER, pb.PutRequest(key=b"x"))
+    ask_as(server, SERVER, pb.PutRequest(key=b"x"))
     await settle()
     pipe = Pipe()
     pipe.token = ann
@@ -143,14 +119,14 @@ async def test_a_keepalive_does_not_wait_for_a_group_that_is_not_about_it() -> N
 @in_loop
 async def test_reads_behind_the_group_that_enables_are_asked_and_those_before_are_not() -> None:
     server, _ = await _with_ann()
-    _ask(server, SERVER, pb.AuthDisableRequest())
+    ask_as(server, SERVER, pb.AuthDisableRequest())
     await settle()
     read = pb.RangeRequest(key=b"a")
-    assert _ask(server, None, read).message is not None
+    assert ask_as(server, None, read).message is not None
     server.flusher.hold()
-    _ask(server, SERVER, ENABLE)
+    ask_as(server, SERVER, ENABLE)
     await settle()
-    behind = _ask(server, None, read)
+    behind = ask_as(server, None, read)
     server.flusher.let_go()
     await settle()
     assert behind.status == status.USER_EMPTY
@@ -164,12 +140,12 @@ async def test_users_and_what_they_may_do_outlive_the_process_and_simple_tokens_
     assert server.state.auth.enabled
     assert server.store.in_use == size
     put = pb.PutRequest(key=b"a")
-    assert _ask(server, ann, put).error is None
+    assert ask_as(server, ann, put).error is None
     await settle()
-    late = _ask(server, ann, put)
+    late = ask_as(server, ann, put)
     await settle()
     assert late.status == status.INVALID_AUTH_TOKEN
-    again = _ask(server, server.state.gate.issue("ann", 1), put)
+    again = ask_as(server, server.state.gate.issue("ann", 1), put)
     await settle()
     assert again.message is not None
     await server.stop()

@@ -17,13 +17,13 @@ from server.auth.tokens import Login
 from server.services.kv import only_key
 from server.status import Status
 from server.transport.dispatch import UnaryMethod
-from tests.server.test_auth_durable import _add_user, _ask
 from tests.support.calls import Answer
 from tests.support.client import refusal
 from tests.support.clock import settle
 from tests.support.loop import in_loop
 from tests.support.server import ServerInProcess, bare_server
 from tests.support.serving import Running, served
+from tests.support.users import add_user_within, ask_as
 
 RANGE = "/etcdserverpb.KV/Range"
 SAYS_SO = b"\x18\x00"  # A limit of 0, spelled out: it means nothing, and is not left out.
@@ -141,7 +141,7 @@ class _Claims:
 async def test_both_ways_refuse_the_same_whoever_asks() -> None:
     server = bare_server()
     for name in ("root", "ann"):
-        await _add_user(server, name)
+        await add_user_within(server, name)
     grant = pb.AuthRoleGrantPermissionRequest(name="role")
     grant.perm.CopyFrom(Permission(permType=Permission.READ, key=b"a"))
     for request in (
@@ -151,7 +151,7 @@ async def test_both_ways_refuse_the_same_whoever_asks() -> None:
         pb.AuthUserGrantRoleRequest(user="root", role="root"),
         pb.AuthEnableRequest(),
     ):
-        _ask(server, SERVER, request)
+        ask_as(server, SERVER, request)
     await settle()
     server.state.gate.tokens = cast(Any, _Claims())
     now = server.state.auth.revision

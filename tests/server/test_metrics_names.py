@@ -8,33 +8,9 @@ from typing import Final
 
 from etcdpb import health_pb2, rpc_pb2, v3election_pb2, v3lock_pb2
 from server.metrics.text import number
-from tests.server.metrics import scrape
+from tests.server.metrics import GOLDEN, MIXIN, scrape
 from tests.support.serving import Running, served
 
-GOLDEN: Final = Path(__file__).with_name("metric_names.txt")
-
-# What etcd's contrib/mixin asks for in its alerts and its Grafana dashboard. The series between
-# peers (etcd_network_peer_*) are not there on an etcd of one member either.
-MIXIN: Final = {
-    "etcd_disk_backend_commit_duration_seconds",
-    "etcd_disk_wal_fsync_duration_seconds",
-    "etcd_mvcc_db_total_size_in_bytes",
-    "etcd_mvcc_db_total_size_in_use_in_bytes",
-    "etcd_network_client_grpc_received_bytes_total",
-    "etcd_network_client_grpc_sent_bytes_total",
-    "etcd_server_has_leader",
-    "etcd_server_leader_changes_seen_total",
-    "etcd_server_proposals_applied_total",
-    "etcd_server_proposals_committed_total",
-    "etcd_server_proposals_failed_total",
-    "etcd_server_proposals_pending",
-    "etcd_server_quota_backend_bytes",
-    "grpc_server_handled_total",
-    "grpc_server_msg_received_total",
-    "grpc_server_msg_sent_total",
-    "grpc_server_started_total",
-    "process_resident_memory_bytes",
-}
 CODES: Final = (  # noqa: SIM905  # a list would be seventeen lines
     "OK Canceled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied"
     " ResourceExhausted FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable"

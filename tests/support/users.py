@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+from google.protobuf.message import Message
 
 from etcdpb import rpc_pb2 as pb
 from etcdpb.auth_pb2 import Permission
+from server.auth.caller import SERVER
+from tests.support.calls import Answer, Pipe
 from tests.support.client import Client
+from tests.support.server import ServerInProcess
 from tests.support.serving import Running
 
 ROOT: Final = "root"
@@ -58,3 +63,26 @@ async def log_in(client: Client, name: str, password: str | None = None) -> str:
 async def as_user(server: Running, name: str) -> Client:
     """A connection of that user's."""
     return server.connect(await log_in(server.client, name))
+
+
+def answer_to(token: Any) -> Answer:
+    """The call of whoever has that token."""
+    answer = Answer()
+    answer.token = token
+    return answer
+
+
+def ask_as(server: ServerInProcess, token: Any, request: Message) -> Answer:
+    """Ask a server in the same process, without a transport."""
+    return server.ask(request, answer_to(token))
+
+
+async def add_user_within(server: ServerInProcess, name: str) -> None:
+    """A user without a password, added by the server itself."""
+    pipe = Pipe()
+    pipe.token = SERVER
+    request = pb.AuthUserAddRequest(name=name)
+    request.options.no_password = True
+    pipe.write(request.SerializeToString())
+    task = server.open("/etcdserverpb.Auth/UserAdd", pipe)
+    await task
