@@ -10,6 +10,7 @@ import asyncio
 import base64
 import functools
 import inspect
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -126,3 +127,20 @@ async def wired(server: Running) -> AsyncIterator[Wire]:
         yield wire
     finally:
         await wire.close()
+
+
+async def ask(client: httpx.AsyncClient, path: str, body: Any = None) -> Any:
+    """The answer to a request that must be granted."""
+    answer = await client.post(f"/v3/{path}", content=json.dumps(body or {}))
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def refused(client: httpx.AsyncClient, path: str, body: bytes | str) -> tuple[int, int, str]:
+    """HTTP status, code and text of a request that must not."""
+    answer = await client.post(f"/v3/{path}", content=body)
+    said = answer.json()
+    assert said["error"] == said["message"]
+    assert set(said) == {"error", "code", "message"}
+    assert answer.headers["content-type"] == "application/json"
+    return answer.status_code, said["code"], said["message"]

@@ -8,8 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.server.http.support import b64, web
-from tests.server.http.test_gateway import ask
+from tests.server.http.support import ask, b64, web
 from tests.support.serving import Running
 from tests.support.users import CHEAP, ROOT, add_user, as_user, enable, log_in
 

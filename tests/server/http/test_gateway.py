@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import httpx
 import pytest
@@ -12,28 +11,11 @@ import pytest
 from server.http.errors import HTTP_STATUS
 from server.http.paths import ROUTES
 from server.status import Code
-from tests.server.http.support import b64, web, wired
+from tests.server.http.support import ask, b64, refused, web, wired
 from tests.support.serving import Running
 
 FOO = b64("foo")
 BAR = b64("bar")
-
-
-async def ask(client: httpx.AsyncClient, path: str, body: Any = None) -> Any:
-    """The answer to a request that must be granted."""
-    answer = await client.post(f"/v3/{path}", content=json.dumps(body or {}))
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-async def refused(client: httpx.AsyncClient, path: str, body: bytes | str) -> tuple[int, int, str]:
-    """HTTP status, code and text of a request that must not."""
-    answer = await client.post(f"/v3/{path}", content=body)
-    said = answer.json()
-    assert said["error"] == said["message"]
-    assert set(said) == {"error", "code", "message"}
-    assert answer.headers["content-type"] == "application/json"
-    return answer.status_code, said["code"], said["message"]
 
 
 # --- routes ---

@@ -9,8 +9,7 @@ import h2.errors
 import httpx
 
 from tests.server.http.sockets import connect
-from tests.server.http.support import WAIT_S, b64, web, wired
-from tests.server.http.test_gateway import ask, refused
+from tests.server.http.support import WAIT_S, ask, b64, refused, web, wired
 from tests.server.http.test_http2 import peer_of
 from tests.support.client import until
 from tests.support.serving import Running

@@ -13,8 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from server.http.websocket import WebSockets
 from server.metrics.exposition import render
 from tests.server.http.sockets import connect, handshake, hear, say
-from tests.server.http.support import b64, web, wired
-from tests.server.http.test_gateway import ask
+from tests.server.http.support import ask, b64, web, wired
 from tests.server.metrics import parse
 from tests.support.client import until
 from tests.support.serving import Running
