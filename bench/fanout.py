@@ -23,12 +23,13 @@ class Scene(NamedTuple):
     watchers: int
     keys: int
     puts_per_s: int  # While flat out, a first guess; either server is faster.
+    in_flight: int  # Puts, while flat out: so many that fsyncs are shared, or fan-out is the load.
     every_us: int  # Between two puts by the clock.
 
 
 SCENES: Final = (
-    Scene("1,000 watchers of one key", 1000, 1, 100, 50_000),
-    Scene("10,000 keys, a watcher each", 10_000, 10_000, 8_000, 1_000),
+    Scene("1,000 watchers of one key", 1000, 1, 200, 16, 50_000),
+    Scene("10,000 keys, a watcher each", 10_000, 10_000, 20_000, 128, 1_000),
 )
 
 
@@ -38,8 +39,9 @@ def measure(
     section = Section(
         "Watch fan-out",
         f"{CONNECTIONS} connections of {STREAMS} streams, which share the watchers; {rounds} "
-        "rounds. Flat out: 16 puts in flight; paced: 20,000 events a second of one key, 1,000 of "
-        "distinct keys. A delivery is timed from the sending of the put.",
+        "rounds. Flat out: 16 puts in flight of one key, 128 of distinct keys; paced: 20,000 "
+        "events a second of one key, 1,000 of distinct keys. A delivery is timed from the sending "
+        "of the put.",
     )
     for scene in SCENES:
         with running(contenders, directory) as servers:
@@ -68,6 +70,7 @@ def _run(
 ) -> gotool.Result:
     return gotool.run(
         server, "watch", "-watchers", scene.watchers, "-keys", scene.keys, "-puts", puts,
+        "-inflight", scene.in_flight,
         "-every", f"{every_us}us", "-conns", CONNECTIONS, "-streams", STREAMS,
         ready=lambda: started.append(server.cpu_s()),
     )  # fmt: skip

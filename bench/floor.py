@@ -1,8 +1,9 @@
 """The disk's own rate: how many writes it makes durable a second, and how near a server comes.
 
 A raw loop appends as many bytes as the server's groups hold and calls fdatasync, on the same file
-system. Under full load a server's fsyncs a second, by its own counter, show how long the disk had
-to wait for it; puts a fsync show how many share one.
+system. A server's fsyncs and the time it spent in them are by its own counters. The share of the
+run spent in fsync says whether the disk is the limit: near 1 it is; far below, the processor is,
+and then the raw loop's rate is out of reach. Puts a fsync say how many share one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from bench import h2load
 from bench.report import Section
@@ -24,8 +25,15 @@ from etcdpb import rpc_pb2 as pb
 
 LEVELS: Final = ((1, 1), (8, 16), (64, 4))
 PUT_BYTES: Final = 160  # About what a put of 64 bytes writes to a log, framing and all.
-COUNTER: Final = "etcd_disk_wal_fsync_duration_seconds_count"
+HISTOGRAM: Final = "etcd_disk_wal_fsync_duration_seconds"
 CLOSENESS_TARGET: Final = 1.3
+
+
+class Fsyncs(NamedTuple):
+    """Since the start: how many, and the time spent in them."""
+
+    number: int
+    seconds: float
 
 
 def measure(
@@ -59,7 +67,8 @@ def _round(
     rate = _drive(server, body, level, max(in_flight, 200)).rate
     before = _fsyncs(server)
     run = _drive(server, body, level, max(in_flight, int(rate * seconds)))
-    syncs = _fsyncs(server) - before
+    after = _fsyncs(server)
+    syncs, spent_s = after.number - before.number, after.seconds - before.seconds
     name = f"put {level[0]}x{level[1]}"
     section.figure(name, "requests/s", higher_is_better=True).add(server.name, run.rate)
     if syncs <= 0:
@@ -73,10 +82,17 @@ def _round(
     section.figure(name, "raw fdatasync, median us", judged=False).add(
         server.name, median(took) * 1e6
     )
-    full = level != (1, 1)
-    section.figure(
-        name, "disk's own rate / server's", target=CLOSENESS_TARGET if full else None
-    ).add(server.name, raw_rate * run.seconds / syncs)
+    section.figure(name, "disk's own rate / server's", judged=False).add(
+        server.name, raw_rate * run.seconds / syncs
+    )
+    section.figure(name, "share of the time in fsync", judged=False).add(
+        server.name, spent_s / run.seconds
+    )
+    closeness = spent_s / syncs * raw_rate
+    target = CLOSENESS_TARGET if level != (1, 1) else None
+    section.figure(name, "server's fsync / raw fdatasync", target=target).add(
+        server.name, closeness
+    )
 
 
 def raw_fdatasyncs(directory: Path, size: int, seconds: float) -> list[float]:
@@ -101,10 +117,9 @@ def _drive(server: Server, body: Path, level: tuple[int, int], requests: int) ->
     )
 
 
-def _fsyncs(server: Server) -> int:
-    """The server's count of fsyncs of its log, as /metrics has it; 0 where it tells none."""
+def _fsyncs(server: Server) -> Fsyncs:
+    """The server's own fsyncs of its log, as /metrics has them; none where it tells none."""
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as reply:
-        for line in reply.read().decode().splitlines():
-            if line.startswith(COUNTER + " "):
-                return int(float(line.split()[1]))
-    return 0
+        lines = [line.split() for line in reply.read().decode().splitlines()]
+    told = {words[0]: float(words[1]) for words in lines if words[0].startswith(HISTOGRAM)}
+    return Fsyncs(int(told.get(f"{HISTOGRAM}_count", 0)), told.get(f"{HISTOGRAM}_sum", 0.0))

@@ -27,7 +27,7 @@ from bench import (
 from bench.report import Section
 from bench.servers import Contender
 
-SHORT_SECONDS: Final = 1.0
+SHORT_SECONDS: Final = 0.7
 SHORT_ETCD_SIZE_MAX: Final = 100_000  # Filling a million takes etcd minutes, and has no target.
 
 

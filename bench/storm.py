@@ -26,7 +26,7 @@ from etcdpb import rpc_pb2 as pb
 LEASES: Final = 20_000
 CALM_S: Final = 2.0  # The prober runs alone this long before the storm.
 EXPIRE_RATE_MIN_HZ: Final = 500  # Half of etcd's; slower, and the run is given up.
-FILL_RATE_MIN_HZ: Final = 4000  # Slower, and leases would die while others are still being granted.
+FILL_RATE_MIN_HZ: Final = 5000  # Slower, and leases would die while others are still being granted.
 # By the number of leases: seconds until the last key is gone, milliseconds of the puts' p99.
 TARGETS: Final = {20_000: (2.0, 20.0), 100_000: (3.0, 10.0)}
 

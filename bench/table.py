@@ -44,8 +44,8 @@ def _tls(label: str, figure: str) -> list[Row]:
 
 def _clientv3(label: str, figure: str) -> list[Row]:
     return [
-        Row(f"{label}: rate", "Go clientv3", f"clientv3 {figure}", RATE, "clientv3"),
-        Row(f"{label}: p99", "Go clientv3", f"clientv3 {figure}", "p99 latency us", "clientv3"),
+        Row(label, "Go clientv3", f"clientv3 {figure}", RATE, "clientv3"),
+        Row(label, "Go clientv3", f"clientv3 {figure}", "p99 latency us", "clientv3"),
     ]
 
 
@@ -96,8 +96,8 @@ ROWS: Final = (
     Row("a put's p99 meanwhile", STORM, "put during the storm, p99", "ms", "storm"),
     Row("one lease with 100,000 keys revoked", BULK, "revoke of one lease", "s", "bulk"),
     Row("a put's p99 meanwhile", BULK, "put meanwhile, p99", "ms", "bulk"),
-    Row("disk's own fdatasync rate / ours, full load", "fsync floor", "put 64x4",
-        "disk's own rate / server's", "fsync"),
+    Row("put, 256 in flight: our fsync / the disk's own", "fsync floor", "put 64x4",
+        "server's fsync / raw fdatasync", "fsync"),
     *(
         row
         for size in ("100,000", "1,000,000")
@@ -140,16 +140,16 @@ def read(page: str) -> dict[tuple[str, str, str], Cells]:
 
 def lines(found: dict[tuple[str, str, str], Cells]) -> Iterable[str]:
     """The table; a row whose figure is on no page is left out."""
-    yield "| load | Tenure | etcd 3.5.1 | Tenure / etcd | to reach | `python -m bench ...` |"
-    yield "|---|---|---|---|---|---|"
+    yield "| load | unit | Tenure | etcd 3.5.1 | Tenure / etcd | to reach | `python -m bench` |"
+    yield "|---|---|---|---|---|---|---|"
     for row in ROWS:
         cells = found.get((row.section, row.figure, row.unit))
         if cells is not None:
             ours, theirs, ratio = (
                 cells[name].partition(" (")[0] for name in ("tenure", "etcd", "tenure / etcd")
             )
-            unit = f"{row.label}, {row.unit}"
-            yield f"| {unit} | {ours} | {theirs} | {ratio} | {cells['target']} | `{row.command}` |"
+            words = (row.label, row.unit, ours, theirs, ratio, cells["target"], f"`{row.command}`")
+            yield f"| {' | '.join(words)} |"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -33,7 +33,7 @@ def test_a_row_of_the_table_holds_medians_ratio_target_and_command(
     page.write_text(report.markdown([section], [("title", "a run"), ("seed", "1")]))
     assert table.main([str(page)]) == 0
     assert capsys.readouterr().out.splitlines()[2:] == [
-        "| put, one key, requests/s | 210 | 105 | 2 | >= 2x met "
+        "| put, one key | requests/s | 210 | 105 | 2 | >= 2x met "
         '| `load --levels 8x16 --only "put, one key, 64 B"` |'
     ]
 
