@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -29,7 +30,7 @@ type arrival struct {
 	refused bool // Ended with a grpc-status other than 0, or without one, or by a reset.
 }
 
-// conn is one HTTP/2 connection, used by one goroutine. Header blocks are indexed by HPACK as a
+// conn is one HTTP/2 connection, used by one goroutine (or two, by takeLocked). Header blocks are indexed by HPACK as a
 // usual client's are; messages are small, so that only the connection's send window can run out.
 type conn struct {
 	socket   net.Conn
@@ -175,6 +176,22 @@ func (c *conn) take(got func(arrival) error) error {
 		return fmt.Errorf("GOAWAY %v %q", f.ErrCode, f.DebugData())
 	}
 	return nil
+}
+
+// takeLocked is take for a goroutine that reads while another writes under `mu`, which is held only
+// while a frame is there to be looked at.
+func (c *conn) takeLocked(mu *sync.Mutex, got func(arrival) error) error {
+	if c.reader.Buffered() == 0 {
+		if _, err := c.reader.Peek(1); err != nil {
+			return err
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if err := c.take(got); err != nil {
+		return err
+	}
+	return c.flush()
 }
 
 func (c *conn) takeData(f *http2.DataFrame, got func(arrival) error) error {

@@ -143,16 +143,11 @@ func (p *pacer) run() {
 	check(p.socket.Close())
 }
 
-// read takes `wanted` replies. It holds the lock only while a frame is there to be looked at.
+// read takes `wanted` replies.
 func (p *pacer) read(wanted int) []time.Duration {
 	took := make([]time.Duration, 0, wanted)
 	for len(took) < wanted {
-		if p.reader.Buffered() == 0 {
-			_, err := p.reader.Peek(1)
-			check(err)
-		}
-		p.mu.Lock()
-		check(p.take(func(a arrival) error {
+		check(p.takeLocked(&p.mu, func(a arrival) error {
 			if a.ended {
 				return fmt.Errorf("a keepalive stream ended")
 			}
@@ -162,8 +157,6 @@ func (p *pacer) read(wanted int) []time.Duration {
 			p.due[a.stream] = waiting[1:]
 			return nil
 		}))
-		check(p.flush())
-		p.mu.Unlock()
 	}
 	return took
 }

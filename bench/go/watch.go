@@ -41,8 +41,9 @@ func watch(arguments []string) {
 	for _, each := range lanes {
 		check(each.create())
 	}
-	putter, err := dial(&t, config)
+	own, err := dial(&t, config)
 	check(err)
+	p := &putter{conn: own, puts: *puts, keys: *keys}
 	waitForGo()
 	began := time.Now()
 	var done sync.WaitGroup
@@ -54,9 +55,10 @@ func watch(arguments []string) {
 		done.Go(func() { check(lanes[i].receive(mine)) })
 	}
 	if *every > 0 {
-		*inflight = *puts
+		check(p.byTheClock(*every, began))
+	} else {
+		check(p.flatOut(*inflight))
 	}
-	check(putAll(putter, *puts, *keys, *inflight, *every, began))
 	done.Wait()
 	out := result{Requests: events, Seconds: time.Since(began).Seconds()}
 	var took []time.Duration
@@ -72,55 +74,82 @@ func watch(arguments []string) {
 
 func watchedKey(number int) []byte { return fmt.Appendf(nil, "bench/watched/%06d", number) }
 
-// putAll sends the puts and takes their replies. The watchers' connections are read meanwhile.
-func putAll(c *conn, puts, keys, inflight int, every time.Duration, began time.Time) error {
-	sent, answered, ended := 0, 0, 0
-	begin := func() error {
-		value := make([]byte, 32)
-		binary.BigEndian.PutUint64(value, uint64(time.Now().UnixNano()))
-		message, err := (&etcdserverpb.PutRequest{Key: watchedKey(sent % keys), Value: value}).Marshal()
-		if err != nil {
-			return err
-		}
-		stream, err := c.open("KV/Put")
-		if err != nil {
-			return err
-		}
-		sent++
-		return c.send(stream, framed(message), true)
+// putter sends the puts on a connection of its own and takes their replies.
+type putter struct {
+	*conn
+	puts, keys  int
+	sent, ended int
+}
+
+func (p *putter) begin() error {
+	value := make([]byte, 32)
+	binary.BigEndian.PutUint64(value, uint64(time.Now().UnixNano()))
+	request := &etcdserverpb.PutRequest{Key: watchedKey(p.sent % p.keys), Value: value}
+	message, err := request.Marshal()
+	if err != nil {
+		return err
 	}
-	got := func(a arrival) error {
-		if !a.ended {
-			answered++
-			return nil
-		}
-		ended++
-		if a.refused {
-			return fmt.Errorf("a put was refused")
-		}
+	stream, err := p.open("KV/Put")
+	if err != nil {
+		return err
+	}
+	p.sent++
+	return p.send(stream, framed(message), true)
+}
+
+func (p *putter) got(a arrival) error {
+	if !a.ended {
 		return nil
 	}
-	for ended < puts {
-		for every == 0 && sent < puts && sent-ended < inflight {
-			if err := begin(); err != nil {
+	p.ended++
+	if a.refused {
+		return fmt.Errorf("a put was refused")
+	}
+	return nil
+}
+
+// flatOut sends the next put when one is answered.
+func (p *putter) flatOut(inflight int) error {
+	for p.ended < p.puts {
+		for p.sent < p.puts && p.sent-p.ended < inflight {
+			if err := p.begin(); err != nil {
 				return err
 			}
 		}
-		if every > 0 && sent < puts {
-			time.Sleep(time.Until(began.Add(every * time.Duration(sent))))
-			if err := begin(); err != nil {
-				return err
-			}
-			if err := c.flush(); err != nil {
-				return err
-			}
-			continue // Replies are small: they wait in the socket until all are sent.
-		}
-		if err := c.take(got); err != nil {
+		if err := p.take(p.got); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// byTheClock sends a put every so often, answered or not, while another goroutine reads.
+func (p *putter) byTheClock(every time.Duration, began time.Time) error {
+	var mu sync.Mutex
+	read := make(chan error, 1)
+	go func() {
+		for p.ended < p.puts {
+			err := p.takeLocked(&mu, p.got)
+			if err != nil {
+				read <- err
+				return
+			}
+		}
+		read <- nil
+	}()
+	for number := range p.puts {
+		time.Sleep(time.Until(began.Add(every * time.Duration(number))))
+		mu.Lock()
+		err := p.begin()
+		if err == nil {
+			err = p.flush()
+		}
+		mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return <-read
 }
 
 // watchLane is one connection with its watchers, spread over its streams.
