@@ -69,6 +69,16 @@ DIFFERENCES: Final = {
         "refused.",
         "a later patch of 3.5, server/auth/store.go: AuthInfoFromCtx",
     ),
+    "unreadable-groups": Difference(
+        "A message with a group that does not end as it began is refused as unreadable; etcd does "
+        "not look at how unknown groups end.",
+        "not in etcd: the generated skipRpc in api/etcdserverpb/rpc.pb.go",
+    ),
+    "first-refusal-of-txn": Difference(
+        "Of what stands against a transaction's operations the first is told; before, what stood "
+        "against a put was told before what stood against a read.",
+        "etcd 3.6.0, server/etcdserver/txn/txn.go: checkTxn",
+    ),
     "rights-before-bytes": Difference(
         "Who may not call a method is told so, even if its message cannot be read.",
         "no etcd; grpc-go reads the message first",

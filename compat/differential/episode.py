@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from compat.differential.comparing import Asked, Story, same, story
-from compat.differential.known import meant
+from compat.differential.known import ENDING, meant
 from compat.differential.operations import WATCH, Operation, shown
 from compat.differential.sides import FENCE, Answer, Side
 from compat.differential.world import World
@@ -43,6 +43,7 @@ class Episode:
     def __init__(self, ours: str, theirs: str) -> None:
         self.world = World()
         self.meant: Counter[str] = Counter()
+        self.is_over = False  # What comes now would be asked of two servers with different data.
         self._sides = (Side(ours), Side(theirs))
         self._asked: dict[int, Asked] = {}
         self._past_until = 0.0  # When etcd has come to every watcher; of time.monotonic.
@@ -61,7 +62,10 @@ class Episode:
             if (name := meant(operation, ours, theirs, self.world)) is None:
                 signature = (operation.method, ours.code, ours.text, theirs.code, theirs.text)
                 return Difference(operation, signature, _told(ours), _told(theirs))
-            self.meant[name] += 1
+            if name in ENDING:
+                self._end(name)
+            else:
+                self.meant[name] += 1
         elif ours.code == "OK":
             for message in ours.messages:
                 self.world.learn(operation, message)
@@ -80,6 +84,8 @@ class Episode:
 
     async def finish(self, operation: Operation) -> Difference | None:
         """Compare what is left, after there was time to say too much."""
+        if self.is_over:
+            return None
         if (found := await self.settle(operation)) is not None:
             return found
         await asyncio.sleep(CATCH_UP_S)
@@ -88,6 +94,10 @@ class Episode:
     async def close(self) -> None:
         for side in self._sides:
             await side.close()
+
+    def _end(self, name: str) -> None:
+        self.meant[name] += 1
+        self.is_over = True
 
     async def _watch(self, operation: Operation) -> Difference | None:
         number = operation.stream
@@ -120,6 +130,10 @@ class Episode:
             await stream.send(operation.bodies[0])
         if request is None:
             # It ends the stream, and what is sent behind it would hide how.
+            await asyncio.wait([stream.reader for stream in streams], timeout=SETTLE_MAX_S)
+            if streams[0].end is not None and streams[1].end is None:
+                self._end("unreadable-groups")
+                return None
             return await self.settle(operation)
         asked.are_past.append(False)
         for stream in streams:

@@ -16,6 +16,7 @@ from compat.differential.operations import Operation, messages_within, of
 from compat.differential.other_requests import (
     FRESH_WATCH_ID_MIN,
     SHORT_LIVED,
+    AlarmRequests,
     AuthRequests,
     LeaseRequests,
     WatchRequests,
@@ -41,6 +42,7 @@ class Generator:
         self._kv = KVRequests(self._random, world)
         self._leases = LeaseRequests(self._random, world, self._kv)
         self._watches = WatchRequests(self._random, self._kv)
+        self._alarms = AlarmRequests(self._random, world)
         self._auth = AuthRequests(self._random, self._kv)
         self._planned: deque[Operation] = deque()
         self._auth_left = 0
@@ -65,7 +67,7 @@ class Generator:
                 self._planned.extend((self._auth.login(ROOT), self._auth.disabling()))
                 return
             caller = self._random.choice(CALLERS)
-        elif self._kv.chance(0.004):
+        elif not self._world.alarms and self._kv.chance(0.004):
             self._auth_left = self._random.randrange(AUTH_SESSION_OPERATIONS_MAX)
             self._planned.extend(self._auth.setting_up())
             return
@@ -79,6 +81,9 @@ class Generator:
         kv = self._kv
         if self._kv.chance(AUTH_SHARE if self._world.auth_enabled else 0.01):
             return [self._auth.draw(caller)]
+        alarm_chance = 0.1 if self._world.alarms else 0.005
+        if not self._world.auth_enabled and kv.chance(alarm_chance):
+            return [self._alarms.draw()]
         drawn = self._random.random()
         if drawn < 0.12:
             return self._leases.draw(caller)
@@ -96,7 +101,8 @@ class Generator:
             return [of("KV/DeleteRange", kv.delete(), caller)]
         if drawn < 0.8:
             return [of("KV/Range", kv.range(), caller)]
-        is_free = not self._world.auth_enabled or caller == ROOT
+        # Of what is nested, 3.5.1 asks neither rights nor room.
+        is_free = (not self._world.auth_enabled or caller == ROOT) and not self._world.alarms
         return [of("KV/Txn", kv.txn(nested=is_free), caller)]
 
     def _damaged(self, operation: Operation) -> Operation:
@@ -155,6 +161,8 @@ def _is_harmless(message: Message) -> bool:
         return all(
             each.request_range.sort_order in orders for each in (*message.success, *message.failure)
         )
+    if isinstance(message, rpc.AlarmRequest):
+        return message.action in rpc.AlarmRequest.AlarmAction.values()  # Or 3.5.1 ends.
     if isinstance(message, rpc.WatchCreateRequest):
         return message.start_revision >= 0 and message.watch_id != -1
     if isinstance(message, rpc.LeaseGrantRequest):

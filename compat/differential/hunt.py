@@ -111,6 +111,8 @@ class Hunt:
                     tally.methods[done[-1].method] += 1
                     if (found := await episode.perform(done[-1])) is not None:
                         return Finding(found, done, seed)
+                    if episode.is_over:
+                        break
                 if (found := await episode.finish(done[-1])) is not None:
                     return Finding(found, done, seed)
             finally:

@@ -21,6 +21,11 @@ _REFUSALS: Final = (
 )
 _COMPACTED: Final = "etcdserver: mvcc: required revision has been compacted"
 _SORTED_ALIKE_MAX: Final = 6  # Rows; from seven on, Go's older sort begins with steps of six.
+_OF_RANGES: Final = (
+    _COMPACTED,
+    "etcdserver: mvcc: required revision is a future revision",
+)
+_OF_PUTS: Final = ("etcdserver: requested lease not found", "etcdserver: key not found")
 _UNREADABLE: Final = "grpc: error unmarshalling request: "
 
 
@@ -80,6 +85,18 @@ def _unread(pair: Pair) -> bool:
     return pair.is_refused_by_us and pair.theirs.text.startswith(_UNREADABLE)
 
 
+def _first_of_txn(pair: Pair) -> bool:
+    return (
+        isinstance(pair.request, rpc.TxnRequest)
+        and pair.ours.text in _OF_RANGES
+        and pair.theirs.text in _OF_PUTS
+    )
+
+
+def _unreadable_groups(pair: Pair) -> bool:
+    return pair.ours.text.startswith(_UNREADABLE) and pair.theirs.code != "INTERNAL"
+
+
 def _order_of_equals(pair: Pair) -> bool:
     if pair.request is None or pair.ours.code != "OK" or pair.theirs.code != "OK":
         return False
@@ -109,7 +126,10 @@ RULES: Final[dict[str, Callable[[Pair], bool]]] = {
     "root-role-permission": _root_role,
     "rights-before-bytes": _unread,
     "order-of-equals": _order_of_equals,
+    "first-refusal-of-txn": _first_of_txn,
+    "unreadable-groups": _unreadable_groups,
 }
+ENDING: Final = ("unreadable-groups",)  # What was refused by us may have changed their data.
 assert RULES.keys() <= DIFFERENCES.keys()
 
 

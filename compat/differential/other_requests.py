@@ -11,7 +11,8 @@ from etcdpb import rpc_pb2 as rpc
 from etcdpb.auth_pb2 import Permission, UserAddOptions
 
 # Seconds. Nothing runs out while it is looked at: how late that is, is each server's own matter.
-TTLS: Final = (600, 601, 5_000, 9_000_000_000, 9_000_000_001, INT64_MAX)
+# They are far enough apart to be listed in one order, however long an episode takes.
+TTLS: Final = (600, 2_000, 5_000, 9_000_000_000, 9_000_000_001, INT64_MAX)
 SHORT_TTLS: Final = (0, -1, 1, INT64_MIN)  # Seconds, all below the least.
 SHORT_LIVED: Final = 99  # The lease they are for, which is revoked at once.
 # Not -1, which is every watcher's that was refused.
@@ -107,6 +108,22 @@ class WatchRequests:
         if chance(0.3):
             request.filters.extend(random.choices((0, 1, 5), k=random.randint(1, 3)))  # type: ignore[arg-type]
         return request
+
+
+class AlarmRequests:
+    """Alarms of members that are not there; each stays for a few operations only."""
+
+    def __init__(self, random: Random, world: World) -> None:
+        self._random = random
+        self._world = world
+
+    def draw(self) -> Operation:
+        """Any of them, or the end of one that there is."""
+        alarms = sorted(self._world.alarms)
+        member, alarm = self._random.choice(alarms or [(7, 1), (7, 2), (8, 1), (8, 0)])
+        action = rpc.AlarmRequest.DEACTIVATE if alarms else self._random.randrange(3)
+        request = rpc.AlarmRequest(action=action, memberID=member, alarm=alarm)  # type: ignore[arg-type]
+        return of("Maintenance/Alarm", request)
 
 
 class AuthRequests:

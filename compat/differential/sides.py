@@ -39,7 +39,7 @@ class WatchStream:
         self.heard: list[rpc.WatchResponse] = []
         self.end: Answer | None = None
         self._news = asyncio.Event()
-        self._reader = asyncio.ensure_future(self._read())
+        self.reader = asyncio.ensure_future(self._read())
 
     async def send(self, body: bytes) -> None:
         """Send one message, or nothing if the server has ended the stream."""
@@ -56,7 +56,7 @@ class WatchStream:
 
     async def close(self) -> None:
         self._call.cancel()
-        await asyncio.wait((self._reader,))
+        await asyncio.wait((self.reader,))
 
     async def _read(self) -> None:
         try:

@@ -18,6 +18,7 @@ class World:
     revision: int = 1
     compacted: int = 0
     auth_enabled: bool = False
+    alarms: set[tuple[int, int]] = field(default_factory=set)  # Members, and what is wrong there.
     leases: set[int] = field(default_factory=set)
     logged_in: set[str] = field(default_factory=set)  # Callers who show a token, a good one or not.
     compactions: set[int] = field(default_factory=set)
@@ -37,6 +38,13 @@ class World:
             self.leases.discard(request.ID)
         elif isinstance(request, rpc.AuthenticateRequest):
             self.logged_in.add(operation.caller)
+        elif isinstance(answer, rpc.AlarmResponse):
+            told = {(each.memberID, each.alarm) for each in answer.alarms}
+            assert isinstance(request, rpc.AlarmRequest)
+            if request.action == rpc.AlarmRequest.ACTIVATE:
+                self.alarms |= told
+            elif request.action == rpc.AlarmRequest.DEACTIVATE:
+                self.alarms -= told
         elif isinstance(request, rpc.AuthEnableRequest):
             self.auth_enabled = True
         elif isinstance(request, rpc.AuthDisableRequest):
