@@ -79,6 +79,16 @@ DIFFERENCES: Final = {
         "against a put was told before what stood against a read.",
         "etcd 3.6.0, server/etcdserver/txn/txn.go: checkTxn",
     ),
+    "wrong-wire-type": Difference(
+        "A field that comes as another type than its own is passed over, as protobuf's own "
+        "libraries do; etcd refuses the message.",
+        "not in etcd: the generated Unmarshal in api/etcdserverpb/rpc.pb.go",
+    ),
+    "rights-to-nothing": Difference(
+        "To a range that ends before it begins has a right who may use the key that it begins "
+        "with; in etcd it depends on the user's other rights too.",
+        "not in etcd: Contains in pkg/adt/interval_tree.go prunes by the range's end",
+    ),
     "rights-before-bytes": Difference(
         "Who may not call a method is told so, even if its message cannot be read.",
         "no etcd; grpc-go reads the message first",

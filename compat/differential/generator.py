@@ -10,6 +10,7 @@ from random import Random
 from typing import Final
 
 from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from compat.differential.kv_requests import KVRequests
 from compat.differential.operations import Operation, messages_within, of
@@ -63,8 +64,8 @@ class Generator:
         if self._world.auth_enabled:
             self._auth_left -= 1
             if self._auth_left < 0:
-                # Whoever took root's rights from it has them given back first.
-                self._planned.extend((self._auth.login(ROOT), self._auth.disabling()))
+                # Root's password may have been changed: this may take a few turns.
+                self._planned.extend((self._auth.login_of_root(), self._auth.disabling()))
                 return
             caller = self._random.choice(CALLERS)
         elif not self._world.alarms and self._kv.chance(0.004):
@@ -130,23 +131,30 @@ class Generator:
             # Looking at rights, etcd 3.5.1 takes an end without end for none.
             create = request.create_request
             return create.watch_id >= FRESH_WATCH_ID_MIN and create.range_end != b"\0"
-        if not self._world.auth_enabled or operation.caller in (ROOT, "forger"):
+        if not self._world.auth_enabled or operation.caller == "forger":
             return True
-        if operation.method in ("KV/Compact",):
-            return False
+        is_nobody = operation.caller not in self._world.logged_in
+        if operation.caller == ROOT and not is_nobody:
+            return True
         if isinstance(request, rpc.TxnRequest):
             return not any(
                 isinstance(each, rpc.RequestOp) and each.HasField("request_txn")
                 for each in messages_within(request)
             )
-        is_nobody = operation.caller not in self._world.logged_in
-        return not (is_nobody and operation.method in _GRANTS)
+        return operation.method not in _TAKEN_FROM_ALL and not (
+            is_nobody and operation.method in _TAKEN_FROM_NOBODY
+        )
 
 
-_GRANTS: Final = ("Lease/LeaseGrant", "Lease/LeaseRevoke")
+# Of whom 3.5.1 takes what changes data, and should not; see `auth-of-leases`.
+_TAKEN_FROM_ALL: Final = ("KV/Compact", "Maintenance/Alarm")
+_TAKEN_FROM_NOBODY: Final = ("Lease/LeaseGrant", "Lease/LeaseRevoke")
 
 
 def _is_harmless(message: Message) -> bool:
+    numbers = message.DESCRIPTOR.fields_by_number
+    if any(each.field_number in numbers for each in UnknownFieldSet(message)):
+        return False  # See `wrong-wire-type`.
     if isinstance(message, rpc.RangeRequest):
         return 0 <= message.sort_target < len(rpc.RangeRequest.SortTarget.keys())
     if isinstance(message, rpc.TxnRequest):

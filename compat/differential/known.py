@@ -93,6 +93,18 @@ def _first_of_txn(pair: Pair) -> bool:
     )
 
 
+def _rights_to_nothing(pair: Pair) -> bool:
+    if pair.request is None or not pair.world.auth_enabled:
+        return False
+    codes = {pair.ours.code, pair.theirs.code}
+    return "PERMISSION_DENIED" in codes and any(
+        isinstance(each, rpc.RangeRequest | rpc.DeleteRangeRequest | rpc.Compare)
+        and each.range_end not in (b"", b"\0")
+        and each.range_end <= each.key
+        for each in messages_within(pair.request)
+    )
+
+
 def _unreadable_groups(pair: Pair) -> bool:
     return pair.ours.text.startswith(_UNREADABLE) and pair.theirs.code != "INTERNAL"
 
@@ -126,10 +138,12 @@ RULES: Final[dict[str, Callable[[Pair], bool]]] = {
     "root-role-permission": _root_role,
     "rights-before-bytes": _unread,
     "order-of-equals": _order_of_equals,
+    "rights-to-nothing": _rights_to_nothing,
     "first-refusal-of-txn": _first_of_txn,
     "unreadable-groups": _unreadable_groups,
 }
-ENDING: Final = ("unreadable-groups",)  # What was refused by us may have changed their data.
+# Only one of the two may have changed its data.
+ENDING: Final = ("unreadable-groups", "rights-to-nothing")
 assert RULES.keys() <= DIFFERENCES.keys()
 
 

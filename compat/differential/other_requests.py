@@ -147,6 +147,9 @@ class AuthRequests:
         operations.append(of("Auth/AuthEnable", rpc.AuthEnableRequest()))
         return [*operations, self.login(ROOT), self.login("u")]
 
+    def login_of_root(self) -> Operation:
+        return self.login(ROOT, self._random.choice(PASSWORDS))
+
     def disabling(self) -> Operation:
         return of("Auth/AuthDisable", rpc.AuthDisableRequest(), ROOT)
 
