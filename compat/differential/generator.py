@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from compat.differential.kv_requests import KVRequests
-from compat.differential.operations import Operation, messages_within, of
+from compat.differential.operations import KEEP_ALIVE, Operation, messages_within, of
 from compat.differential.other_requests import (
     FRESH_WATCH_ID_MIN,
     SHORT_LIVED,
@@ -146,8 +146,9 @@ class Generator:
         )
 
 
-# Of whom 3.5.1 takes what changes data, and should not; see `auth-of-leases`.
-_TAKEN_FROM_ALL: Final = ("KV/Compact", "Maintenance/Alarm")
+# Of whom 3.5.1 takes what changes data, and should not; see `auth-of-leases`. A renewal changes in
+# which order leases are listed.
+_TAKEN_FROM_ALL: Final = ("KV/Compact", "Maintenance/Alarm", KEEP_ALIVE)
 _TAKEN_FROM_NOBODY: Final = ("Lease/LeaseGrant", "Lease/LeaseRevoke")
 
 
