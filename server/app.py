@@ -32,6 +32,7 @@ from server.logins import gate_maker
 from server.metrics.observed import Observed
 from server.recovery import Recovered, recover
 from server.settings.config import Config, StartError
+from server.socket_files import SocketFiles
 from server.tls import open_tls
 from server.transport.base import Transport
 from server.transport.front import make_front
@@ -95,6 +96,7 @@ class _Server:
         self._lock: Lock | None = None
         self._mark: Mark | None = None
         self._backend: Backend | None = None
+        self._socket_files = SocketFiles()
 
     async def serve(self, told: asyncio.Future[int]) -> None:
         """Returns once `told` is done and everything is closed.
@@ -107,6 +109,7 @@ class _Server:
                 return
             await self._serve(told)
         finally:
+            self._socket_files.remove()
             self._close_backend()
             if self._mark is not None:
                 self._mark.close()
@@ -221,6 +224,7 @@ class _Server:
             for url in urls:
                 try:
                     await listen(url)
+                    self._socket_files.listened(url)
                 except OSError as error:
                     raise StartError(f"listen {url}: {error}") from error
         await front.start()

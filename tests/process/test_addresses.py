@@ -82,3 +82,16 @@ def test_a_wildcard_whose_port_is_taken_ends_with_1(servers: Servers, transport:
         server = servers.spawn(f"--transport={transport}", url=url)
         assert server.wait() == 1
     assert url in server.fatal()["error"]
+
+
+def test_tcp_and_a_socket_file_are_listened_on_together_and_the_file_goes_with_the_process(
+    servers: Servers, transport: str
+) -> None:
+    path, port = servers.new_socket(), free_port()
+    url = f"unix://{path},http://127.0.0.1:{port}"
+    server = servers.spawn(f"--transport={transport}", url=url).wait_until_ready()
+    for expected, target in ((2, f"unix:{path}"), (3, f"127.0.0.1:{port}")):
+        with Client(target) as client:
+            assert client.put(b"k", b"v") == expected
+    server.terminate()
+    assert not path.exists()

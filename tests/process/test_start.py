@@ -155,3 +155,17 @@ def test_the_data_dir_of_an_etcd_is_refused_by_name_and_left_alone(
     assert f"{servers.data_dir} is the data directory of an etcd" in error
     assert "tenure snapshot restore" in error
     assert [each for each in servers.data_dir.rglob("*") if each.is_file()] == [path]
+
+
+@pytest.mark.parametrize(("setting", "is_told"), [("simple", True), ("", False)])
+def test_simple_tokens_are_warned_of_before_anybody_is_served(
+    servers: Servers, setting: str, *, is_told: bool
+) -> None:
+    """NewTokenProvider, server/auth/store.go."""
+    server = servers.spawn(f"--auth-token={setting}").wait_until_ready()
+    told = [
+        line["level"]
+        for line in server.lines
+        if line["msg"] == "simple token is not cryptographically signed"
+    ]
+    assert told == (["warn"] if is_told else [])
