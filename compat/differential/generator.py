@@ -131,8 +131,10 @@ class Generator:
             # Looking at rights, etcd 3.5.1 takes an end without end for none.
             create = request.create_request
             return create.watch_id >= FRESH_WATCH_ID_MIN and create.range_end != b"\0"
-        if not self._world.auth_enabled or operation.caller == "forger":
+        if not self._world.auth_enabled:
             return True
+        if operation.caller == "forger":
+            return operation.method != KEEP_ALIVE
         is_nobody = operation.caller not in self._world.logged_in
         if operation.caller == ROOT and not is_nobody:
             return True
