@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from compat.grpc_python import Client, rpc
 from compat.restoring import serving
 from compat.targets import ETCD, NATIVE, Server, Target
@@ -127,6 +129,7 @@ def save(client: Client, path: Path) -> None:
     path.write_bytes(b"".join(blobs))
 
 
+@pytest.mark.timeout(300)  # Seconds: a hundred thousand keys, three times over.
 def test_100000_keys_10000_leases_users_and_roles_go_to_the_other_server_and_come_back(
     client: Client, fresh_server: Server, target: Target, tmp_path: Path
 ) -> None:

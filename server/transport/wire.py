@@ -54,8 +54,10 @@ def prefixed(message: bytes) -> bytes:
 
 def joined(messages: list[bytes]) -> bytes:
     """Messages as they stand in DATA, one behind the other; at least one."""
+    if len(messages) == 1:
+        return prefixed(messages[0])
     size = len(messages[0])
-    if len(messages) == 1 or set(map(len, messages)) != {size}:
+    if set(map(len, messages)) != {size}:
         return b"".join(map(prefixed, messages))
     prefix = size.to_bytes(PREFIX_BYTES, "big")
     return prefix + prefix.join(messages)
@@ -70,6 +72,8 @@ def alike(body: bytes) -> list[bytes]:
     prefix = body[:PREFIX_BYTES]
     size = int.from_bytes(prefix, "big")  # More than there is, if it is compressed.
     stride = size + PREFIX_BYTES
+    if stride == len(body):
+        return [body[PREFIX_BYTES:]]
     count = len(body) // stride
     end = count * stride
     if count == 0 or any(
