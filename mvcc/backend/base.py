@@ -95,8 +95,10 @@ class Backend(Protocol):
         """
         ...
 
-    def compact(self) -> None:
-        """Give back the space of deleted rows. Changes nothing that can be read.
+    def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:
+        """Give back the space of a column's deleted rows in [start, end), or beyond.
+
+        Changes nothing that can be read.
 
         May take long, may be called from another thread, and releases the GIL.
         """

@@ -80,7 +80,7 @@ class MemoryBackend:
     def sync(self) -> None:
         self._check_open()
 
-    def compact(self) -> None:
+    def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:  # noqa: ARG002  # nothing is kept
         self._check_open()
 
     def sequence(self) -> int:

@@ -235,10 +235,9 @@ class RocksBackend:
         except Exception as error:
             raise _ours(self._path, error) from error
 
-    def compact(self) -> None:
+    def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:
         try:
-            for family in self._families:
-                family.compact_range(None, None)
+            self._families[column].compact_range(start or None, end)
         except Exception as error:
             raise _ours(self._path, error) from error
 

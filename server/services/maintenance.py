@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final, TypeVar
 
 from etcdpb.rpc_pb2 import (
@@ -22,6 +22,7 @@ from etcdpb.rpc_pb2 import (
 )
 from mvcc.backend.base import Backend, Column
 from mvcc.hashkv import hash_columns, hash_kv
+from mvcc.revision import encode
 from server import status
 from server.call import PeerCall, Stream
 from server.commands.alarm import ActivateAlarm, DeactivateAlarm
@@ -40,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 # Not `meta`: its term counts the starts, and a restart is to change nothing here.
 _HASHED: Final = tuple(column for column in Column if column is not Column.META)
+
+PIECES: Final = 20  # That a defragmentation takes the rows of all keys in, by revision.
+PROGRESS_S: Final = 5.0  # Between two lines that say so.
 
 ResultT = TypeVar("ResultT")
 
@@ -141,7 +145,12 @@ class MaintenanceService:
     async def _defragment(self) -> None:
         began, before = self._engine.now(), db_size(self._state)
         logger.info("starting defragment", extra=fields(db_size=before))
-        await asyncio.to_thread(self._backend.compact)
+        told = began
+        for done, piece in _pieces(self._store.current):
+            await asyncio.to_thread(self._backend.compact, *piece)
+            if self._engine.now() - told >= PROGRESS_S:
+                told = self._engine.now()
+                logger.info("defragmenting", extra=fields(done=f"{done} %"))
         await self._engine.run(NoteDefragmented())
         took_s = round(self._engine.now() - began, 3)
         logger.info(
@@ -198,3 +207,13 @@ def _alarm_text(alarm: AlarmMember) -> str:
     """One alarm as StatusResponse.errors says it: Go's text form, zero fields left out."""
     member = f"memberID:{alarm.memberID} " if alarm.memberID else ""
     return f"{member}alarm:{AlarmType.Name(alarm.alarm)} "
+
+
+def _pieces(revision: int) -> Iterator[tuple[int, tuple[Column, bytes, bytes | None]]]:
+    """What to defragment, a piece at a time, and how much is done with it, in percent."""
+    for column in Column:
+        if column != Column.KEY:
+            yield 0, (column, b"", None)
+    bounds = [b"", *(encode(revision * each // PIECES, 0) for each in range(1, PIECES))]
+    for number, (start, end) in enumerate(zip(bounds, [*bounds[1:], None], strict=True), 1):
+        yield 100 * number // PIECES, (Column.KEY, start, end)

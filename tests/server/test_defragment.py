@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Final
 import pytest
 
 from etcdpb import rpc_pb2 as pb
+from mvcc.backend.base import Column
 from mvcc.backend.errors import BackendIOError
 from mvcc.backend.memory import MemoryBackend
 from server import status
+from server.log import fields_of
 from server.settings.config import TRANSPORTS
 from server.status import Code
 from tests.support.client import Client, refusal, until
+from tests.support.clock import FakeClock
 from tests.support.serving import GRACE_S, Running, running, served
 from tests.support.waits import leave, waiting
 
@@ -138,11 +142,13 @@ class _SlowBackend(MemoryBackend):
         super().__init__()
         self.may_end = threading.Event()
         self.compactions = 0
+        self.is_asked = False
 
-    def compact(self) -> None:
-        self.compactions += 1
+    def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:
+        self.is_asked = True
+        self.compactions += column == Column.KEY and not start
         self.may_end.wait(GRACE_S)
-        super().compact()
+        super().compact(column, start, end)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -160,7 +166,7 @@ def test_a_defragmentation_goes_on_without_who_asked_for_it(
             await client.put(b"a")
             await client.compact(3, physical=True)
             left = waiting(server.connect().maintenance.Defragment(pb.DefragmentRequest()))
-            await until(lambda: backend.compactions == 1)
+            await until(lambda: backend.is_asked)
             await leave(left)
             await until(lambda: server.streams == 0)
             other = waiting(_defragment(client))
@@ -181,7 +187,7 @@ def test_a_defragmentation_that_fails_is_told_and_can_be_tried_again(
     transport: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(MemoryBackend):
-        def compact(self) -> None:
+        def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:  # noqa: ARG002
             raise BackendIOError(Path("store"), "no room")
 
     async def scenario() -> None:
@@ -193,3 +199,29 @@ def test_a_defragmentation_that_fails_is_told_and_can_be_tried_again(
 
     asyncio.run(scenario())
     assert caplog.messages.count("failed to defragment") == 2
+
+
+def test_one_that_takes_long_says_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    """Every five seconds; here each of its twenty pieces takes two."""
+    caplog.set_level(logging.INFO)
+    clock = FakeClock()
+
+    class Slow(MemoryBackend):
+        def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:
+            super().compact(column, start, end)
+            if column == Column.KEY:
+                pieces.append((start, end))
+                clock._now += 2
+
+    pieces: list[tuple[bytes, bytes | None]] = []
+
+    async def scenario() -> None:
+        async with running(backend=Slow(), clock=clock) as server:
+            await server.put_many(100)
+            await _defragment(server.client)
+
+    asyncio.run(scenario())
+    told = [fields_of(each)["done"] for each in caplog.records if each.message == "defragmenting"]
+    assert told == ["15 %", "30 %", "45 %", "60 %", "75 %", "90 %"]
+    assert (pieces[0][0], pieces[-1][1], len(pieces)) == (b"", None, 20)
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(pieces))
