@@ -20,7 +20,7 @@ from server.transport.frames import (
 )
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
-from server.transport.rpc import Rpc, answered
+from server.transport.rpc import Rpc
 from server.transport.wire import (
     OK_TRAILERS,
     PREFIX_BYTES,
@@ -136,12 +136,9 @@ class UnaryCall(Rpc):
         counts.ok += 1
         counts.sent_bytes += len(message)
         body = prefixed(message)
-        connection = self.connection
-        if answered(connection, self.id, self.window, body):
-            self.is_over = True
-            if self.is_placed:
-                self._forget()
+        if self._answer(body):
             return
+        connection = self.connection
         connection.send_block(0, self.id, RESPONSE_HEADERS)
         self.unsent = deque((body,))
         self.unsent_bytes = len(body)
