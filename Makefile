@@ -8,8 +8,9 @@ VENV ?= .venv
 ARGS ?=
 
 BIN := $(VENV)/bin
-# Wheels only: nobody who runs Tenure needs a compiler. Hashes are in the requirement files.
-PIP_INSTALL := $(BIN)/pip --disable-pip-version-check install --quiet --only-binary :all: --require-hashes
+# Wheels only: nobody who runs Tenure needs a compiler. Hashes are in the requirement files, and
+# all there is to install, so nothing is resolved: a newer release elsewhere changes nothing.
+PIP_INSTALL := $(BIN)/pip --disable-pip-version-check install --quiet --only-binary :all: --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-slow check fix compat differential bench bench-full fuzz h2spec proto docs lock clean
@@ -34,7 +35,7 @@ $(VENV)/.compat: requirements/compat.txt $(VENV)/.dev
 	@touch $@
 
 $(VENV)/.aetcd: requirements/aetcd.txt | $(BIN)/python
-	$(PIP_INSTALL) --no-deps --upgrade --target $(VENV)/aetcd -r $<
+	$(PIP_INSTALL) --upgrade --target $(VENV)/aetcd -r $<
 	@touch $@
 
 # Who has no npm, or no go, gets the other clients; these tests are skipped and say so.
