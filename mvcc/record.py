@@ -19,12 +19,17 @@ _KV_TAG: Final = b"\x12"  # Field 2, length-delimited.
 _PREV_KV_TAG: Final = b"\x1a"  # Field 3 of Event, length-delimited.
 _DELETE_TYPE: Final = b"\x08\x01"  # Event.type = DELETE.
 _EVENTS_TAG: Final = b"\x5a"  # WatchResponse.events, field 11, length-delimited.
+_ONE_OCTET: Final = [bytes((number,)) for number in range(0x80)]
 
 
 def varint(number: int) -> bytes:
     """`number` as a protobuf varint; a negative one as its 64-bit two's complement."""
     if 0 <= number < 0x80:
-        return bytes((number,))
+        return _ONE_OCTET[number]
+    if 0 <= number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
+    if 0 <= number < 0x20_0000:
+        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
     number &= 0xFFFF_FFFF_FFFF_FFFF
     out = bytearray()
     while number > 0x7F:
@@ -91,7 +96,6 @@ class Change:
         key: bytes,
         event: bytes,
         before: bytes | None,
-        *,
         is_delete: bool,
         old_lease: int,
         lease: int,

@@ -12,8 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from etcdpb.kv_pb2 import KeyValue
-from mvcc.backend.base import Column
-from mvcc.entry import Entry
+from mvcc.backend.base import Batch, Column
 from mvcc.keyrange import KeyRange
 from mvcc.record import Change, frame, tombstone_event
 from mvcc.revision import encode, encode_tombstone
@@ -47,31 +46,7 @@ class WriteTxn:
 
     def put(self, key: bytes, value: bytes, lease: int) -> Change:
         """Write a new version of `key`. Runtime complexity: O(log n) for a new key, else O(1)."""
-        main = self.main
-        sub = len(self.changes)
-        entry = self._index.live(key)
-        message = _KV
-        message.key = key
-        message.value = value
-        message.mod_revision = main
-        message.lease = lease
-        if entry is None:
-            # It may have been deleted in this transaction, but a creation has no prev_kv.
-            create, version, old_lease, before = main, 1, 0, None
-        else:
-            create, version, old_lease = entry.create_revision, entry.version + 1, entry.lease
-            before = entry.frame if entry.mod_revision != main else self._before(key, entry)
-        message.create_revision = create
-        message.version = version
-        kv = message.SerializeToString()
-        framed = frame(kv)
-        self._index.put(key, framed, create, main, sub, version, lease)
-        row_key = encode(main, sub)
-        self._batch.put(_KEY, row_key, kv)
-        self._store.in_use += len(row_key) + len(kv)
-        change = Change(key, framed, before, is_delete=False, old_lease=old_lease, lease=lease)
-        self.changes.append(change)
-        return change
+        return _put(self._store, self._batch, self.main, self.changes, key, value, lease)
 
     def delete_range(self, key: bytes, end: bytes | None) -> tuple[int, int]:
         """Delete `key`, or with an `end` the live keys in [key, end), in byte order.
@@ -105,29 +80,65 @@ class WriteTxn:
     def _delete(self, key: bytes) -> None:
         main, sub = self.main, len(self.changes)
         entry = self._index.entries[key]
-        before = self._before(key, entry)
+        before = entry.frame if entry.mod_revision != main else _before(self.changes, key)
         old_lease = entry.lease
         self._index.delete(key, main, sub)
         row_key, kv = encode_tombstone(main, sub), KeyValue(key=key).SerializeToString()
         self._batch.put(Column.KEY, row_key, kv)
         self._store.in_use += len(row_key) + len(kv)
-        self.changes.append(
-            Change(
-                key,
-                tombstone_event(key, main),
-                before,
-                is_delete=True,
-                old_lease=old_lease,
-                lease=0,
-            )
-        )
+        self.changes.append(Change(key, tombstone_event(key, main), before, True, old_lease, 0))
 
-    def _before(self, key: bytes, entry: Entry) -> bytes | None:
-        """The frame of `key` before this transaction; `entry` is what it is now.
 
-        A key is touched twice only where etcd's overlap check has its holes, so the
-        search is short and rare: it runs only if the entry is of this very revision.
-        """
-        if entry.mod_revision == self.main:
-            return next(change.before for change in self.changes if change.key == key)
-        return entry.frame
+def put_alone(store: Store, key: bytes, value: bytes, lease: int) -> Change:
+    """A transaction that is one put, from its beginning to its end."""
+    assert store.batch is not None, "a write transaction needs an open batch"
+    main = store.current + 1
+    changes: list[Change] = []
+    change = _put(store, store.batch, main, changes, key, value, lease)
+    store.commit(main, changes)
+    return change
+
+
+def _put(
+    store: Store,
+    batch: Batch,
+    main: int,
+    changes: list[Change],
+    key: bytes,
+    value: bytes,
+    lease: int,
+) -> Change:
+    sub = len(changes)
+    index = store.index
+    entry = index.live(key)
+    message = _KV
+    message.key = key
+    message.value = value
+    message.mod_revision = main
+    message.lease = lease
+    if entry is None:
+        # It may have been deleted in this transaction, but a creation has no prev_kv.
+        create, version, old_lease, before = main, 1, 0, None
+    else:
+        create, version, old_lease = entry.create_revision, entry.version + 1, entry.lease
+        before = entry.frame if entry.mod_revision != main else _before(changes, key)
+    message.create_revision = create
+    message.version = version
+    kv = message.SerializeToString()
+    framed = frame(kv)
+    index.put(key, framed, create, main, sub, version, lease)
+    row_key = encode(main, sub)
+    batch.put(_KEY, row_key, kv)
+    store.in_use += len(row_key) + len(kv)
+    change = Change(key, framed, before, False, old_lease, lease)
+    changes.append(change)
+    return change
+
+
+def _before(changes: list[Change], key: bytes) -> bytes | None:
+    """The frame of `key` before the transaction that has made `changes`, one of them to it.
+
+    A key is touched twice only where etcd's overlap check has its holes, so the search is short
+    and rare.
+    """
+    return next(change.before for change in changes if change.key == key)

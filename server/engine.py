@@ -279,10 +279,10 @@ class Engine:
 
     def _apply_group(self) -> None:
         state, store, queue, group = self._state, self._store, self._queue, self._group
-        state.now = self._clock.now()
-        state.horizon = self._lease_clock.observe(state.now)
+        clock, slow_s = self._clock.now, self.slow.threshold_s
+        state.now = began = clock()
+        state.horizon = self._lease_clock.observe(began)
         batch = store.begin()
-        clock, began, slow_s = self._clock.now, state.now, self.slow.threshold_s
         while queue and len(group) < GROUP_COMMANDS_MAX and batch.size_bytes < GROUP_BYTES_MAX:
             command, call, encode, size_bytes = queue[0]
             if command.reads_disk and len(batch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from etcdpb.rpc_pb2 import ResponseHeader
-from mvcc.record import delimited
+from mvcc.record import delimited, varint
 
 _HEADER_TAG: Final = b"\x0a"  # Field 1, length-delimited.
 
@@ -20,18 +20,34 @@ class Headers:
         self.cluster_id = cluster_id
         self.member_id = member_id
         self.term = term
-        # Filled anew for each revision: a third of the cost of a new one.
-        self._message = ResponseHeader(cluster_id=cluster_id, member_id=member_id, raft_term=term)
         self._revision = -1
         self._encoded = b""
+        # What stands around the revision, as long as its varint has the same length.
+        self._before = self._after = b""
+        self._size = 0
 
     def at(self, revision: int) -> bytes:
         """The header field for `revision`; the last one asked for is kept."""
         if revision != self._revision:
-            self._message.revision = revision
-            self._encoded = delimited(_HEADER_TAG, self._message.SerializeToString())
+            number = varint(revision)
+            if len(number) != self._size:
+                self._surround(revision, number)
+            self._encoded = self._before + number + self._after
             self._revision = revision
         return self._encoded
+
+    def _surround(self, revision: int, number: bytes) -> None:
+        message = ResponseHeader(
+            cluster_id=self.cluster_id,
+            member_id=self.member_id,
+            revision=revision,
+            raft_term=self.term,
+        )
+        encoded = delimited(_HEADER_TAG, message.SerializeToString())
+        # Fields stand in the order of their numbers: behind the revision there is only the term.
+        self._after = ResponseHeader(raft_term=self.term).SerializeToString()
+        self._before = encoded[: len(encoded) - len(self._after) - len(number)]
+        self._size = len(number)
 
 
 def revision_only(revision: int) -> bytes:

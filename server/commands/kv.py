@@ -10,13 +10,12 @@ from mvcc.compaction import META_FREED
 from mvcc.errors import KeyNotFoundError
 from mvcc.keyrange import KeyRange
 from mvcc.record import parse
-from mvcc.txn import WriteTxn
+from mvcc.txn import WriteTxn, put_alone
 from server.commands.base import State, WritesOnly
 
-
-class PutResult(NamedTuple):
-    revision: int
-    prev: bytes | None  # Frame of the version before, if it was asked for and existed.
+# Its revision, and the frame of the version before if it was asked for and existed. A plain tuple:
+# one is made for each put, and one with names costs five times as much.
+PutResult = tuple[int, bytes | None]
 
 
 class DeleteResult(NamedTuple):
@@ -39,7 +38,16 @@ def check_kept(state: State, request: PutRequest) -> None:
 
 def apply_put(txn: WriteTxn, state: State, request: PutRequest) -> bytes | None:
     """Put within `txn`; returns the frame of the version before if it is asked for."""
+    key, value, lease, prev = _to_put(state, request)
+    txn.put(key, value, lease)
+    return prev
+
+
+def _to_put(state: State, request: PutRequest) -> tuple[bytes, bytes, int, bytes | None]:
+    """Key, value and lease of the version that `request` makes, and what its answer shows."""
     key, value, lease = request.key, request.value, request.lease
+    tally = state.tally
+    tally.puts += 1
     prev = None
     if request.prev_kv or request.ignore_value or request.ignore_lease:
         entry = state.store.index.live(key)
@@ -51,11 +59,10 @@ def apply_put(txn: WriteTxn, state: State, request: PutRequest) -> bytes | None:
         if request.ignore_lease:
             assert entry is not None
             lease = entry.lease
-    txn.put(key, value, lease)
-    tally = state.tally
-    tally.puts += 1
+        if not request.prev_kv:
+            prev = None
     tally.put_bytes += len(key) + len(value)
-    return prev if request.prev_kv else None
+    return key, value, lease, prev
 
 
 def apply_delete(txn: WriteTxn, state: State, request: DeleteRangeRequest) -> DeleteResult:
@@ -72,18 +79,21 @@ class Put(WritesOnly):
 
     def check(self, state: State) -> None:
         principal = state.principal() if state.auth.enabled else None
-        state.refuse_writes_under_alarm(needs_space=True)
+        if state.alarms.raised:
+            state.refuse_writes_under_alarm(needs_space=True)
+        request = self._request
         if principal is not None:
-            principal.must_put(self._request)
-        check_lease(state, self._request)
-        check_kept(state, self._request)
+            principal.must_put(request)
+        if request.lease:
+            check_lease(state, request)
+        check_kept(state, request)
 
     def apply(self, state: State) -> PutResult:
-        txn = state.store.write_txn()
-        prev = apply_put(txn, state, self._request)
-        txn.end()
-        state.follow(txn.changes)
-        return PutResult(txn.main, prev)
+        key, value, lease, prev = _to_put(state, self._request)
+        change = put_alone(state.store, key, value, lease)
+        if lease != change.old_lease:
+            state.follow((change,))
+        return state.store.current, prev
 
 
 class DeleteRange(WritesOnly):

@@ -20,12 +20,16 @@ from mvcc.view import RangeResult, check_txn_range, range_in_txn
 from server.commands.base import State
 from server.commands.kv import (
     DeleteResult,
-    PutResult,
     apply_delete,
     apply_put,
     check_kept,
     check_lease,
 )
+
+
+class PutAnswer(NamedTuple):
+    revision: int
+    prev: bytes | None  # Frame of the version before, if it was asked for and existed.
 
 
 class RangeAnswer(NamedTuple):
@@ -36,7 +40,7 @@ class RangeAnswer(NamedTuple):
 class TxnResult(NamedTuple):
     revision: int
     succeeded: bool
-    answers: list[PutResult | DeleteResult | RangeAnswer | TxnResult]
+    answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult]
 
 
 class _Branch(NamedTuple):
@@ -87,7 +91,7 @@ def read_only_txn(state: State, request: TxnRequest) -> TxnResult:
         principal.must_be_current()
     branch = _choose(state, request)
     _check(state, branch, [])
-    answers: list[PutResult | DeleteResult | RangeAnswer | TxnResult] = [
+    answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult] = [
         RangeAnswer(state.store.current, range_in_txn(state.store, operation.request_range))
         for operation in branch.operations
     ]
@@ -156,13 +160,13 @@ def _check(state: State, branch: _Branch, deleted: list[KeyRange]) -> None:
 
 def _run(
     txn: WriteTxn, state: State, branch: _Branch
-) -> list[PutResult | DeleteResult | RangeAnswer | TxnResult]:
-    answers: list[PutResult | DeleteResult | RangeAnswer | TxnResult] = []
+) -> list[PutAnswer | DeleteResult | RangeAnswer | TxnResult]:
+    answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult] = []
     nested = iter(branch.nested)
     for operation in branch.operations:
         if operation.HasField("request_put"):
             prev = apply_put(txn, state, operation.request_put)
-            answers.append(PutResult(txn.revision, prev))
+            answers.append(PutAnswer(txn.revision, prev))
         elif operation.HasField("request_range"):
             result = range_in_txn(state.store, operation.request_range)
             state.tally.ranges += 1

@@ -10,8 +10,8 @@ from typing import Final
 from etcdpb.rpc_pb2 import LeaseKeepAliveResponse
 from mvcc.record import delimited, varint
 from mvcc.view import RangeResult
-from server.commands.kv import DeleteResult, PutResult
-from server.commands.txn import RangeAnswer, TxnResult
+from server.commands.kv import DeleteResult
+from server.commands.txn import PutAnswer, RangeAnswer, TxnResult
 from server.header import revision_only
 
 _EMPTY_HEADER: Final = b"\x0a\x00"  # The header of a nested transaction's answer, as etcd's.
@@ -41,8 +41,8 @@ def one_key(header: bytes, framed: bytes) -> bytes:
     return header + framed + _ONE
 
 
-def put_response(header: bytes, result: PutResult) -> bytes:
-    return header if result.prev is None else header + result.prev
+def put_response(header: bytes, prev: bytes | None) -> bytes:
+    return header if prev is None else header + prev
 
 
 def delete_response(header: bytes, result: DeleteResult) -> bytes:
@@ -61,12 +61,12 @@ def txn_response(header: bytes, result: TxnResult) -> bytes:
     return b"".join(parts)
 
 
-def _response_op(answer: PutResult | DeleteResult | RangeAnswer | TxnResult) -> bytes:
+def _response_op(answer: PutAnswer | DeleteResult | RangeAnswer | TxnResult) -> bytes:
     """A ResponseOp: one of four members, in the order Range, Put, DeleteRange, Txn."""
     if isinstance(answer, RangeAnswer):
         return delimited(b"\x0a", range_response(revision_only(answer.revision), answer.result))
-    if isinstance(answer, PutResult):
-        return delimited(b"\x12", put_response(revision_only(answer.revision), answer))
+    if isinstance(answer, PutAnswer):
+        return delimited(b"\x12", put_response(revision_only(answer.revision), answer.prev))
     if isinstance(answer, DeleteResult):
         return delimited(b"\x1a", delete_response(revision_only(answer.revision), answer))
     return delimited(b"\x22", txn_response(_EMPTY_HEADER, answer))

@@ -103,7 +103,8 @@ class KVService:
         self._engine.submit(Put(request), call, self._put_reply, size)
 
     def _put_reply(self, result: PutResult) -> bytes:
-        return encode.put_response(self._headers.at(result.revision), result)
+        revision, prev = result
+        return encode.put_response(self._headers.at(revision), prev)
 
     def DeleteRange(self, message: bytes, call: PeerCall) -> None:
         request = DeleteRangeRequest.FromString(message)

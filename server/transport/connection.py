@@ -47,10 +47,7 @@ from server.transport.frames import (
 )
 from server.transport.head import Head
 from server.transport.hpack import HpackError
-from server.transport.peer import (
-    CONNECTION_WINDOW_BYTES,
-    Stream,
-)
+from server.transport.peer import BACKLOG_BYTES_MAX, CONNECTION_WINDOW_BYTES, Stream
 from server.transport.requests import Requests, without_padding
 
 # Answers a request whose body came whole, as the head's `target.whole`: connection, stream id,
@@ -103,7 +100,7 @@ class Connection(Requests):
             if end < len(PREFACE):
                 return 0
             at, self.is_begun = len(PREFACE), True
-        heads, awaited = self._heads, self._awaited
+        heads, awaited, streams = self._heads, self._awaited, self._streams
         while end - at >= HEADER_BYTES and not self.is_dead:
             high, low, kind, flags, stream_id = unpack_header(data, at)
             size = high << 16 | low
@@ -123,31 +120,37 @@ class Connection(Requests):
                 # Nearly all requests are two such frames, and most need no place among the streams.
                 if flags == END_HEADERS and kind == HEADERS:
                     known = heads.get(data[start:at_next])
+                    # If it may not be taken so, the long way says what is wrong with it.
                     if (
                         isinstance(known, Head)
-                        and known.target.whole
-                        and self._may_await(stream_id)
+                        and known.target.whole is not None
+                        and stream_id > (seen_id := self._seen_id)
+                        and stream_id & 1
+                        and not self.is_draining
+                        and len(streams) + len(awaited) < self._streams_max
+                        and self._out_bytes + self.backlog_bytes <= BACKLOG_BYTES_MAX
                     ):
-                        self._see(stream_id)
-                        self._last_id = stream_id
+                        if stream_id - seen_id > 2:
+                            self._see(stream_id)
+                        self._seen_id = self._last_id = stream_id
                         awaited[stream_id] = known
                         if known.timeout_s is not None:
                             self._timed.append(stream_id)
                         at = at_next
                         continue
                 elif kind == DATA and flags == END_STREAM and stream_id in awaited:
-                    awaiting = awaited[stream_id]
+                    awaiting = awaited.pop(stream_id)
                     whole = awaiting.target.whole
                     if whole is not None and awaiting.content_length in (-1, size):
-                        del awaited[stream_id]
                         self._read(size)
                         stream = whole(self, stream_id, awaiting, data[start:at_next])
                         if stream is not None:
-                            self._streams[stream_id] = stream
+                            streams[stream_id] = stream
                         elif self.is_draining:
                             self._die_if_done()
                         at = at_next
                         continue
+                    awaited[stream_id] = awaiting
                 if stream_id in awaited:
                     self._place(stream_id, awaited.pop(stream_id)).opened()
                 if kind == HEADERS:

@@ -50,16 +50,6 @@ class Requests(Peer):
         self._block: bytearray | None = None  # A header block that is to be continued.
         self._block_id = self._block_flags = self._block_frames = 0
 
-    def _may_await(self, stream_id: int) -> bool:
-        """May a request be taken that way? If not, the long way says what is wrong with it."""
-        return (
-            stream_id & 1 == 1
-            and stream_id > self._seen_id
-            and not self.is_draining
-            and len(self) < self._streams_max
-            and self._out_bytes + self.backlog_bytes <= BACKLOG_BYTES_MAX
-        )
-
     def _place(self, stream_id: int, head: Head) -> Stream:
         """Give a request a place among the streams."""
         if head.content_length >= 0:

@@ -25,6 +25,7 @@ from server.transport.wire import (
     OK_TRAILERS,
     PREFIX_BYTES,
     RESPONSE_HEADERS,
+    answer_one,
     prefixed,
     trailers_only,
 )
@@ -129,20 +130,34 @@ class UnaryCall(Rpc):
             self.host.done(self)
 
     def reply(self, message: bytes) -> None:
-        self._answered()
+        if self.is_waiting:
+            self.is_waiting = False
+            self.host.active -= 1
+        if self.deadline:
+            self.host.done(self)
         if self.is_over:
             return
         counts = self.method.counts
         counts.ok += 1
         counts.sent_bytes += len(message)
-        body = prefixed(message)
-        if self._answer(body):
-            return
         connection = self.connection
+        size = len(message) + PREFIX_BYTES
+        if (
+            size <= connection.frame_bytes
+            and size <= connection.window
+            and size <= self.window
+            and not connection.must_shrink
+        ):
+            connection.window -= size
+            connection.send(answer_one(self.id, message))
+            self.is_over = True
+            if self.is_placed:
+                self._forget()
+            return
         connection.send_block(0, self.id, RESPONSE_HEADERS)
-        self.unsent = deque((body,))
-        self.unsent_bytes = len(body)
-        connection.backlog_bytes += len(body)
+        self.unsent = deque((prefixed(message),))
+        self.unsent_bytes = size
+        connection.backlog_bytes += size
         self.host.wait(self, UNTAKEN_S)
         self.writable()
 
@@ -187,6 +202,13 @@ class UnaryCall(Rpc):
         self.host.done(self)
 
 
+class WholeCall(UnaryCall):
+    """A call whose request came whole: it gets a place among the streams if it has to wait."""
+
+    is_remote_closed = True
+    is_placed = False
+
+
 def answers_whole(host: Host, method: UnaryMethod) -> Whole:
     """The `Whole` of a unary method."""
     limit_bytes = host.limit_bytes
@@ -195,9 +217,7 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
         if host.is_stopping:
             RefusedCall.whole(connection, id, head, host)
             return None
-        call = UnaryCall(connection, id, head, host, method)
-        call.is_remote_closed = True
-        call.is_placed = False
+        call = WholeCall(connection, id, head, host, method)
         size = len(body) - PREFIX_BYTES
         if 0 <= size <= limit_bytes and body[:PREFIX_BYTES] == size.to_bytes(PREFIX_BYTES, "big"):
             call.serve(body[PREFIX_BYTES:], size)
@@ -206,8 +226,8 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
         if call.is_over:
             return None
         call.is_placed = True
-        if call.is_waiting:
-            call.opened()
+        if call.is_waiting and head.timeout_s is not None:
+            host.wait(call, head.timeout_s)
         return call
 
     return whole

@@ -28,23 +28,37 @@ _PRINTABLE: Final = frozenset(range(0x20, 0x7F)) - {0x25}
 _GZIP_WINDOW: Final = 31  # zlib's code for a gzip header and the largest window.
 
 
-# HEADERS and the header of the one DATA frame, and behind that frame the trailers.
-_BEGIN: Final = Struct(f">5sI{len(RESPONSE_HEADERS)}sIBI").pack
+# HEADERS, and of the one DATA frame its header and the prefix of the one message in it; and, behind
+# that message, the trailers. The length of DATA has three octets; its type is 0, so are its flags.
+_BEGIN: Final = Struct(f">5sI{len(RESPONSE_HEADERS)}sIBIBI").pack
 _END: Final = Struct(f">5sI{len(OK_TRAILERS)}s").pack
 _BEGIN_FRAME: Final = header(HEADERS, END_HEADERS, 0, len(RESPONSE_HEADERS))[:5]
 _END_FRAME: Final = header(HEADERS, END_HEADERS | END_STREAM, 0, len(OK_TRAILERS))[:5]
+_DATA: Final = Struct(f">5sI{len(RESPONSE_HEADERS)}sIBI").pack
 
 
 def answer(stream_id: int, body: bytes) -> bytes:
     """All frames of an answer without a refusal, whose DATA fits in one."""
     return b"".join(
         (
-            # The length of DATA has three octets; its type is 0, and so are its flags.
-            _BEGIN(_BEGIN_FRAME, stream_id, RESPONSE_HEADERS, len(body) << 8, 0, stream_id),
+            _DATA(_BEGIN_FRAME, stream_id, RESPONSE_HEADERS, len(body) << 8, 0, stream_id),
             body,
             _END(_END_FRAME, stream_id, OK_TRAILERS),
         )
     )
+
+
+def answer_one(stream_id: int, message: bytes) -> bytes:
+    """The same, of a body that is one message."""
+    size = len(message)
+    return (
+        _BEGIN(
+            _BEGIN_FRAME, stream_id, RESPONSE_HEADERS,
+            size + PREFIX_BYTES << 8, 0, stream_id, 0, size,
+        )
+        + message
+        + _END(_END_FRAME, stream_id, OK_TRAILERS)
+    )  # fmt: skip
 
 
 def prefixed(message: bytes) -> bytes:

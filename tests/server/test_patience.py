@@ -128,7 +128,7 @@ async def test_the_servers_own_commands_wait_on_and_keep_their_order() -> None:
     assert not any(each.done() for each in own)
     server.flusher.let_go()
     await settle()
-    assert [(await each).revision for each in own] == [3, 4]
+    assert [(await each)[0] for each in own] == [3, 4]
     assert (await server.call(RangeRequest(key=b"own"))).kvs[0].value == b"2"
     await server.stop()
 

@@ -232,7 +232,8 @@ def test_a_stream_whose_requests_are_not_read_holds_no_more_than_is_stated() -> 
 def test_a_large_range_that_nobody_takes_is_refused_beyond_the_backlog(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.transport.requests.BACKLOG_BYTES_MAX", 10_000_000)
+    for module in ("connection", "requests"):
+        monkeypatch.setattr(f"server.transport.{module}.BACKLOG_BYTES_MAX", 10_000_000)
 
     async def scenario() -> None:
         async with (

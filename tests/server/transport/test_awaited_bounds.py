@@ -8,7 +8,7 @@ from collections.abc import Callable
 import hpack
 import pytest
 
-from server.transport import requests
+from server.transport import connection, requests
 from server.transport.frames import (
     END_HEADERS,
     HEADERS,
@@ -72,7 +72,8 @@ def test_beyond_the_backlog_none_is_awaited(
         client.send(data(client.last_id, prefixed(b"995")))
         assert client.connection.backlog_bytes == 1000
         client.heard(0)
-        monkeypatch.setattr(requests, "BACKLOG_BYTES_MAX", 1000 - over)
+        for module in (connection, requests):
+            monkeypatch.setattr(module, "BACKLOG_BYTES_MAX", 1000 - over)
         client.send(client.open())
         assert client.heard(client.last_id).reset is code
         assert client.is_awaited(client.last_id) == (code is None)

@@ -209,7 +209,8 @@ def test_unfinished_requests_hold_no_more_than_their_streams_window_allows() -> 
 def test_answers_that_nobody_takes_stop_new_requests_and_not_those_of_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.transport.requests.BACKLOG_BYTES_MAX", 100_000)
+    for module in ("connection", "requests"):
+        monkeypatch.setattr(f"server.transport.{module}.BACKLOG_BYTES_MAX", 100_000)
     peer, other = Peer(), Peer()
     peer.large = bytes(60_000)
     received = peer.send(settings((4, 0)), *[call(n, method=b"Large") for n in (1, 3, 5)])
