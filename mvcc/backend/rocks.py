@@ -1,4 +1,4 @@
-"""RocksDB, and the only file that knows it.
+"""RocksDB. Only this file and `rocks_options` know it.
 
 What is always true:
   1. A column is a column family. Opening refuses a store with a family it does not know, before
@@ -27,12 +27,8 @@ from typing import Final, NoReturn
 
 from rocksdict import (
     AccessType,
-    BlockBasedOptions,
-    Cache,
     ColumnFamily,
     DbClosedError,
-    DBCompressionType,
-    Options,
     Rdict,
     RdictIter,
     ReadOptions,
@@ -49,33 +45,14 @@ from mvcc.backend.errors import (
     NewerFormatError,
     SpentBatchError,
 )
+from mvcc.backend.rocks_options import WRITE_BUFFER_BYTES, make_options
 
 DEFAULT_FAMILY: Final = "default"  # RocksDB insists on it. It stays empty.
 
-# Memory. Everything that is read often is in the store's own index, so RocksDB gets little.
-WRITE_BUFFER_BYTES: Final = 8 << 20  # One family's memtable; flushed to a file when full.
-WRITE_BUFFERS_TOTAL_BYTES: Final = (
-    16 << 20
-)  # All memtables together, soft: above it one is flushed.
-WRITE_BUFFERS_MAX: Final = 6  # Per family, being flushed included; a write stalls at this many.
-BLOCK_CACHE_BYTES: Final = 8 << 20  # Shared by all families: reads of old revisions only.
-BLOCK_BYTES: Final = 16 << 10  # Four times the default: a quarter of the index blocks in memory.
-OPEN_FILES_MAX: Final = 256  # Each pins its index block and a descriptor.
-
-# Disk. A family that is seldom written would pin every log since its last flush.
-LOGS_TOTAL_BYTES: Final = (
-    64 << 20
-)  # Write-ahead logs; above it the family pinning the oldest flushes.
-LOGS_RECYCLED_MAX: Final = 4  # Overwriting a log's blocks saves the fsync their allocation (1.5x).
-INFO_LOG_BYTES: Final = 1 << 20  # RocksDB's diary, `LOG`: rolled over at this size,
-INFO_LOGS_MAX: Final = 4  # and this many are kept. rocksdict cannot lower its level.
-
-# RocksDB delays writes when level 0 is piled up, to spare readers that merge those files. Ours
-# read from memory, and a delayed write would hold up the event loop, so it may pile up further.
-LEVEL_0_FILES_SLOWDOWN: Final = 200
-LEVEL_0_FILES_STOP: Final = 400
-
-BACKGROUND_JOBS_MAX: Final = 2  # Flushes and compactions at once.
+# What `make_room` writes to a log: as much as one holds before the next is begun.
+ROOM_BYTES: Final = WRITE_BUFFER_BYTES
+_ROOM_PIECE_BYTES: Final = 1 << 20  # Of a batch: writing it holds the GIL.
+_ROOM_KEY: Final = b"room"
 
 
 class RocksBatch:
@@ -161,7 +138,7 @@ class RocksBackend:
             path.mkdir(parents=True, exist_ok=True)
             _refuse_remains(path)
             _refuse_unknown(path)
-            options = _options()
+            options = make_options()
             return cls(path, Rdict(str(path), options, dict.fromkeys(COLUMN_NAMES, options)))
         except BackendError:
             raise
@@ -182,7 +159,7 @@ class RocksBackend:
             return 0
         try:
             _refuse_unknown(path)
-            options = _options()
+            options = make_options()
             families = dict.fromkeys(Rdict.list_cf(str(path)), options)
             database = Rdict(str(path), options, families, access_type=AccessType.read_only())
             try:
@@ -234,6 +211,36 @@ class RocksBackend:
             self._database.flush_wal(True)
         except Exception as error:
             raise _ours(self._path, error) from error
+
+    def make_room(self) -> None:
+        """Let the log be written over blocks that it has already. Nothing may be in a memtable.
+
+        A log that grows makes each fsync commit its new size, through the file system's journal
+        and behind whatever else waits for that. RocksDB takes old logs up again when it begins a
+        new one, but at the start there is none: so one is filled with a row of no meaning, in the
+        family that stays empty, and given up. The next but one to be begun is then that one.
+
+        Raises:
+            BackendIOError
+        """
+        try:
+            family = self._database.get_column_family_handle(DEFAULT_FAMILY)
+            for _ in range(ROOM_BYTES // _ROOM_PIECE_BYTES):
+                self._write_room(family, bytes(_ROOM_PIECE_BYTES))
+            for _ in range(2):
+                self._write_room(family, None)
+                self._database.flush_wal(True)
+                self._database.flush()
+        except Exception as error:
+            raise _ours(self._path, error) from error
+
+    def _write_room(self, family: ColumnFamily, value: bytes | None) -> None:
+        rows = WriteBatch(raw_mode=True)
+        if value is None:
+            rows.delete(_ROOM_KEY, family)
+        else:
+            rows.put(_ROOM_KEY, value, family)
+        self._database.write(rows)
 
     def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:
         try:
@@ -311,35 +318,3 @@ def _refuse_unknown(path: Path) -> None:
     unknown = set(Rdict.list_cf(str(path))) - {DEFAULT_FAMILY, *COLUMN_NAMES}
     if unknown:
         raise NewerFormatError(path, "column families " + ", ".join(sorted(unknown)))
-
-
-def _options() -> Options:
-    """For the database and, as rocksdict has one type for both, for each of its families."""
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.create_missing_column_families(True)
-
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_db_write_buffer_size(WRITE_BUFFERS_TOTAL_BYTES)
-    options.set_max_write_buffer_number(WRITE_BUFFERS_MAX)
-    options.set_max_open_files(OPEN_FILES_MAX)
-    blocks = BlockBasedOptions()
-    blocks.set_block_cache(Cache(BLOCK_CACHE_BYTES))
-    blocks.set_block_size(BLOCK_BYTES)
-    options.set_block_based_table_factory(blocks)
-
-    # Rows are rewritten several times on their way down, and the core that would compress them
-    # is the one that answers clients. So only where they come to rest.
-    options.set_compression_type(DBCompressionType.none())
-    options.set_bottommost_compression_type(DBCompressionType.lz4())
-
-    options.set_max_total_wal_size(LOGS_TOTAL_BYTES)
-    options.set_recycle_log_file_num(LOGS_RECYCLED_MAX)
-    options.set_max_log_file_size(INFO_LOG_BYTES)
-    options.set_keep_log_file_num(INFO_LOGS_MAX)
-    options.set_stats_dump_period_sec(0)  # Its tables would be most of the diary.
-
-    options.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES_SLOWDOWN)
-    options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES_STOP)
-    options.set_max_background_jobs(BACKGROUND_JOBS_MAX)
-    return options

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mvcc.backend import rocks
+from mvcc.backend import rocks_options
 from server.datadir import LOCK_REMARK
 from tests.process.client import Client
 from tests.process.conftest import Servers
@@ -134,7 +134,7 @@ def test_rocksdb_s_own_logs_do_not_pile_up_over_restarts(servers: Servers) -> No
         server.kill()
     logs = [path.name for path in (servers.data_dir / "tenure" / "store").glob("LOG*")]
     assert "LOG" in logs
-    assert len(logs) <= rocks.INFO_LOGS_MAX
+    assert len(logs) <= rocks_options.INFO_LOGS_MAX
 
 
 def test_a_file_in_the_place_of_the_data_dir_is_refused_by_name(servers: Servers) -> None:

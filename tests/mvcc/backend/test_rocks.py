@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mvcc.backend import rocks
+from mvcc.backend import rocks, rocks_options
 from mvcc.backend.base import COLUMN_NAMES, Column
 from mvcc.backend.errors import (
     BackendClosedError,
@@ -203,6 +203,7 @@ def test_rocksdb_understood_the_bounds_it_was_given(tmp_path: Path) -> None:
         "write_buffer_size=8388608",
         "max_write_buffer_number=6",
         "max_open_files=256",
+        "atomic_flush=true",
         "max_total_wal_size=67108864",
         "recycle_log_file_num=4",
         "max_log_file_size=1048576",
@@ -217,31 +218,31 @@ def test_rocksdb_understood_the_bounds_it_was_given(tmp_path: Path) -> None:
 
 
 def test_rocksdb_s_diaries_are_bounded_in_number(tmp_path: Path) -> None:
-    for _ in range(2 * rocks.INFO_LOGS_MAX):
+    for _ in range(2 * rocks_options.INFO_LOGS_MAX):
         RocksBackend.open(tmp_path).close()
-    assert len(list(tmp_path.glob("LOG*"))) == rocks.INFO_LOGS_MAX
+    assert len(list(tmp_path.glob("LOG*"))) == rocks_options.INFO_LOGS_MAX
 
 
 def test_rocksdb_s_diaries_are_bounded_in_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size_bytes = 100_000  # Each begins with all of the options, some 60 KB.
-    monkeypatch.setattr(rocks, "INFO_LOG_BYTES", size_bytes)
-    monkeypatch.setattr(rocks, "WRITE_BUFFER_BYTES", 64 << 10)
+    monkeypatch.setattr(rocks_options, "INFO_LOG_BYTES", size_bytes)
+    monkeypatch.setattr(rocks_options, "WRITE_BUFFER_BYTES", 64 << 10)
     backend = RocksBackend.open(tmp_path)
     for number in range(1, 2001):  # A hundred flushes and more, each with its lines in the diary.
         put(backend, Column.KEY, number, VALUE * 100)
     backend.close()
     diaries = list(tmp_path.glob("LOG*"))
-    assert 1 < len(diaries) <= rocks.INFO_LOGS_MAX
+    assert 1 < len(diaries) <= rocks_options.INFO_LOGS_MAX
     assert max(diary.stat().st_size for diary in diaries) < size_bytes + 5_000
 
 
 def test_a_column_that_is_seldom_written_does_not_keep_old_logs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rocks, "WRITE_BUFFER_BYTES", 512 << 10)
-    monkeypatch.setattr(rocks, "LOGS_TOTAL_BYTES", 2 << 20)
+    monkeypatch.setattr(rocks_options, "WRITE_BUFFER_BYTES", 512 << 10)
+    monkeypatch.setattr(rocks_options, "LOGS_TOTAL_BYTES", 2 << 20)
     backend = RocksBackend.open(tmp_path)
     put(backend, Column.ALARM, 1)  # In the very first log, and in a memtable that never fills up.
     for number in range(1, 2001):
@@ -249,8 +250,40 @@ def test_a_column_that_is_seldom_written_does_not_keep_old_logs(
     backend.sync()
     logs_bytes = sum(log.stat().st_size for log in tmp_path.glob("*.log"))
     # 20 MB went through. What remains: the bound, and the logs kept for being written over.
-    assert logs_bytes < (2 << 20) + (rocks.LOGS_RECYCLED_MAX + 2) * (1 << 20)
+    assert logs_bytes < (2 << 20) + (rocks_options.LOGS_RECYCLED_MAX + 2) * (1 << 20)
     assert backend.get(Column.ALARM, (1).to_bytes(8, "big")) == VALUE
+    backend.close()
+
+
+def test_with_room_made_the_log_is_written_over_blocks_that_it_has(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    put(backend, Column.KEY, 1)
+    backend.close()
+    backend = RocksBackend.open(tmp_path)
+    before = backend.sequence()
+    backend.make_room()
+    full = [log for log in tmp_path.glob("*.log") if log.stat().st_size > rocks.ROOM_BYTES]
+    assert len(full) == 1
+    sizes = {log: log.stat().st_size for log in tmp_path.glob("*.log")}
+    for number in range(2, 1002):
+        put(backend, Column.KEY, number)
+    backend.sync()
+    assert {log: log.stat().st_size for log in tmp_path.glob("*.log")} == sizes
+    backend.close()
+
+    backend = RocksBackend.open(tmp_path)
+    assert numbers(backend) == list(range(1, 1002))
+    assert backend.sequence() > before + 1000
+    backend.close()
+
+
+def test_room_is_made_by_a_row_that_is_gone_afterwards(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    for _ in range(3):
+        backend.make_room()
+    assert backend._database.get(b"room") is None
+    tables = sum(table.stat().st_size for table in tmp_path.glob("*.sst"))
+    assert tables < 20_000
     backend.close()
 
 

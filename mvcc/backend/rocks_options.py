@@ -1,0 +1,66 @@
+"""What RocksDB is told: how much memory, how many files, when to write what where."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options
+
+# Memory. Everything that is read often is in the store's own index, so RocksDB gets little.
+WRITE_BUFFER_BYTES: Final = 8 << 20  # One family's memtable; flushed to a file when full.
+WRITE_BUFFERS_TOTAL_BYTES: Final = (
+    16 << 20
+)  # All memtables together, soft: above it one is flushed.
+WRITE_BUFFERS_MAX: Final = 6  # Per family, being flushed included; a write stalls at this many.
+BLOCK_CACHE_BYTES: Final = 8 << 20  # Shared by all families: reads of old revisions only.
+BLOCK_BYTES: Final = 16 << 10  # Four times the default: a quarter of the index blocks in memory.
+OPEN_FILES_MAX: Final = 256  # Each pins its index block and a descriptor.
+
+# Disk. A family that is seldom written would pin every log since its last flush.
+LOGS_TOTAL_BYTES: Final = (
+    64 << 20
+)  # Write-ahead logs; above it the family pinning the oldest flushes.
+LOGS_RECYCLED_MAX: Final = 4  # Overwriting a log's blocks saves the fsync their allocation (1.5x).
+INFO_LOG_BYTES: Final = 1 << 20  # RocksDB's diary, `LOG`: rolled over at this size,
+INFO_LOGS_MAX: Final = 4  # and this many are kept. rocksdict cannot lower its level.
+
+# RocksDB delays writes when level 0 is piled up, to spare readers that merge those files. Ours
+# read from memory, and a delayed write would hold up the event loop, so it may pile up further.
+LEVEL_0_FILES_SLOWDOWN: Final = 200
+LEVEL_0_FILES_STOP: Final = 400
+
+BACKGROUND_JOBS_MAX: Final = 2  # Flushes and compactions at once.
+
+
+def make_options() -> Options:
+    """For the database and, as rocksdict has one type for both, for each of its families."""
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.create_missing_column_families(True)
+
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_db_write_buffer_size(WRITE_BUFFERS_TOTAL_BYTES)
+    options.set_max_write_buffer_number(WRITE_BUFFERS_MAX)
+    options.set_max_open_files(OPEN_FILES_MAX)
+    blocks = BlockBasedOptions()
+    blocks.set_block_cache(Cache(BLOCK_CACHE_BYTES))
+    blocks.set_block_size(BLOCK_BYTES)
+    options.set_block_based_table_factory(blocks)
+
+    # Rows are rewritten several times on their way down, and the core that would compress them
+    # is the one that answers clients. So only where they come to rest.
+    options.set_compression_type(DBCompressionType.none())
+    options.set_bottommost_compression_type(DBCompressionType.lz4())
+
+    # All families are written out together, so a log is done with when the next one is full.
+    options.set_atomic_flush(True)
+    options.set_max_total_wal_size(LOGS_TOTAL_BYTES)
+    options.set_recycle_log_file_num(LOGS_RECYCLED_MAX)
+    options.set_max_log_file_size(INFO_LOG_BYTES)
+    options.set_keep_log_file_num(INFO_LOGS_MAX)
+    options.set_stats_dump_period_sec(0)  # Its tables would be most of the diary.
+
+    options.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES_SLOWDOWN)
+    options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES_STOP)
+    options.set_max_background_jobs(BACKGROUND_JOBS_MAX)
+    return options
