@@ -31,10 +31,10 @@ Done = Callable[[BaseException | None], None]
 
 class Flusher(Protocol):
     def flush(self, done: Done, *, is_alone: bool = False) -> None:
-        """Make all that was written durable, then call `done` on the loop, not from within.
+        """Make all that was written durable, then call `done` on the loop.
 
         `done` is given None, or what went wrong. `is_alone`: one caller waits for it, and nobody
-        else for anything.
+        else for anything. Then it may be done here and now, and `done` is called from within.
         """
         ...
 
@@ -64,7 +64,7 @@ class ThreadFlusher:
 
     def flush(self, done: Done, *, is_alone: bool = False) -> None:
         if is_alone and self._average_s <= INLINE_S:
-            self._loop.call_soon(done, self._sync())
+            done(self._sync())
         else:
             self._queue.put(done)
 
