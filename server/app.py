@@ -149,8 +149,7 @@ class _Server:
             self._mark = Mark.open(directory.mark)
             # Before it is opened: RocksDB would delete the log that it cannot read to its end.
             self._mark.check_sequence(RocksBackend.stored_sequence(directory.store))
-            self._backend = backend = RocksBackend.open(directory.store)
-            backend.make_room()
+            self._backend = RocksBackend.open(directory.store)
         except (BackendError, OSError) as error:
             raise StartError(str(error)) from error
         return True

@@ -28,7 +28,9 @@ from server.commands.base import State
 from server.identity import Identity
 from server.settings.config import StartError
 
-FORMAT: Final = 1  # Of the rows on disk; a store with a higher number is refused.
+# Of what is on disk; a store with a higher number is refused.
+#   1: RocksDB with a log of its own. 2: RocksDB behind a journal (`mvcc.backend.journal`).
+FORMAT: Final = 2
 _META_FORMAT: Final = b"format"
 _META_CLUSTER: Final = b"clusterId"
 _META_MEMBER: Final = b"memberId"

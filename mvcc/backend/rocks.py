@@ -3,19 +3,21 @@
 What is always true:
   1. A column is a column family. Opening refuses a store with a family it does not know, before
      a byte is changed.
-  2. `write` holds the GIL and does not wait for the disk; `sync` waits for the disk and releases
-     the GIL. (`write` with RocksDB's own sync option would hold it through the fsync.)
-  3. A failed write poisons the log: RocksDB refuses every later write until it is opened again.
+  2. A batch goes to the `journal` first, and to RocksDB once it is durable there: at the next
+     write or read. So RocksDB never holds what a power cut could still undo, whatever it writes
+     out on its own account; and the loop waits for RocksDB only when the answers have left.
+  3. `write` does not wait for the disk; `sync` does, and releases the GIL.
+  4. A failed write poisons the journal: it refuses every later write until it is opened again.
      So a sequence number that was ever synced has everything before it.
-  4. A scan either shows every row or raises. rocksdict's ready-made `items()` does not: it takes
+  5. A scan either shows every row or raises. rocksdict's ready-made `items()` does not: it takes
      an unreadable block for the end of the data. Hence the bare iterator and its `status()`.
-  5. After `close` nothing of ours refers to the database, so its directory can be opened again,
+  6. After `close` nothing of ours refers to the database, so its directory can be opened again,
      even if a scan or a batch was forgotten half-way.
 
-Opening uses RocksDB's default recovery, to a point in time: a torn tail after a power cut starts
-without ado. That mode also drops, silently, everything after a flipped bit in the middle of the
-log. `mark.Mark` is how that is noticed. And opening deletes the log, with what it dropped, so
-`stored_sequence` is asked first: a store that is refused is left as it was found.
+A store written before there was a journal has RocksDB's own log, which RocksDB replays to a point
+in time: it drops, silently, everything after a flipped bit. `mark.Mark` is how that is noticed. And
+opening deletes that log, with what it dropped, so `stored_sequence` is asked first: a store that is
+refused is left as it was found.
 """
 
 from __future__ import annotations
@@ -23,16 +25,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from rocksdict import (
     AccessType,
     ColumnFamily,
-    DbClosedError,
     Rdict,
-    RdictIter,
     ReadOptions,
     WriteBatch,
+    WriteOptions,
 )
 
 from mvcc.backend.base import COLUMN_NAMES, Batch, Column
@@ -40,44 +41,47 @@ from mvcc.backend.errors import (
     BackendClosedError,
     BackendCorruptError,
     BackendError,
-    BackendIOError,
-    BackendLockedError,
     NewerFormatError,
     SpentBatchError,
 )
-from mvcc.backend.rocks_options import WRITE_BUFFER_BYTES, make_options
+from mvcc.backend.journal import Found, Journal, find
+from mvcc.backend.rocks_options import make_options
+from mvcc.backend.rocks_scan import Closed, Cursor, ours, rows_at
+from mvcc.backend.rows import decode_rows, deletion_head, row_head
 
 DEFAULT_FAMILY: Final = "default"  # RocksDB insists on it. It stays empty.
 
-# What `make_room` writes to a log: as much as one holds before the next is begun.
-ROOM_BYTES: Final = WRITE_BUFFER_BYTES
-_ROOM_PIECE_BYTES: Final = 1 << 20  # Of a batch: writing it holds the GIL.
-_ROOM_KEY: Final = b"room"
+# A row in the family that stays empty otherwise: this store has a journal.
+_JOURNAL_KEY: Final = b"journal"
+_UNFLUSHED: Final = "rocksdb.num-immutable-mem-table"
 
 
 class RocksBatch:
-    """One RocksDB write batch, filled directly: rows are not kept on the Python side."""
+    """One RocksDB write batch, filled directly, and its rows as the journal has them."""
 
-    __slots__ = ("_handles", "_rows", "size_bytes")
+    __slots__ = ("_handles", "_parts", "_rows", "size_bytes")
 
     def __init__(self, handles: list[ColumnFamily]) -> None:
         self._handles = handles
         self._rows = WriteBatch(raw_mode=True)
+        self._parts: list[bytes] = []
         self.size_bytes = 0
 
     def put(self, column: Column, key: bytes, value: bytes) -> None:
         self._rows.put(key, value, self._handles[column])
+        self._parts += (row_head(column, key, value), key, value)
         self.size_bytes += len(key) + len(value)
 
     def delete(self, column: Column, key: bytes) -> None:
         self._rows.delete(key, self._handles[column])
+        self._parts += (deletion_head(column, key), key)
         self.size_bytes += len(key)
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def take(self) -> WriteBatch:
-        """Give up the rows. Only once; the batch is of no use afterwards.
+    def take(self) -> tuple[WriteBatch, bytes]:
+        """Give up the rows, in both forms. Only once; the batch is of no use afterwards.
 
         Raises:
             SpentBatchError: they have been taken.
@@ -87,42 +91,71 @@ class RocksBatch:
             del self._rows
         except AttributeError:
             raise SpentBatchError from None
-        return rows
-
-
-class _Cursor:
-    """Holds a scan's iterator so that `close` can take it away from an unfinished scan.
-
-    And its options: the iterator reads the upper bound from their memory and does not keep them
-    alive. Without them a scan ends at whatever has come to stand there since.
-    """
-
-    __slots__ = ("__weakref__", "_options", "iterator")
-
-    def __init__(self, iterator: RdictIter, options: ReadOptions) -> None:
-        self.iterator: RdictIter | _Closed = iterator
-        self._options = options
-
-
-class _Closed:
-    """Stands in for an iterator that was taken away."""
-
-    def _refuse(self) -> NoReturn:
-        raise BackendClosedError
-
-    valid = key = value = next = status = _refuse
+        return rows, b"".join(self._parts)
 
 
 class RocksBackend:
     """See the module. Made by `open`; `sync` may be called from any thread, the rest from one."""
 
-    def __init__(self, path: Path, database: Rdict) -> None:
+    def __init__(self, path: Path, database: Rdict, found: Found | None) -> None:
         self._path = path
         self._database = database
         self._families = [database.get_column_family(name) for name in COLUMN_NAMES]
         # One list shared with every batch, so that emptying it frees the database.
         self._handles = [database.get_column_family_handle(name) for name in COLUMN_NAMES]
-        self._cursors: weakref.WeakSet[_Cursor] = weakref.WeakSet()
+        self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
+        self._unlogged = WriteOptions()
+        self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # typed wrongly
+        self._staged: WriteBatch | None = None  # In the journal, and not yet in RocksDB.
+        self._flushing: int | None = None  # The sequence up to which RocksDB is writing out.
+        self._journal = Journal(path, found, sequence=database.latest_sequence_number())
+
+    def _begin(self, found: Found | None) -> None:
+        """See that RocksDB has all that the journal has, and begin a turn of it."""
+        if found is None:
+            self._mark_journal()
+        else:
+            sequence = self._database.latest_sequence_number()
+            if sequence < found.rocks_sequence:
+                reason = f"it ends at {sequence}, where {found.rocks_sequence} was written out"
+                raise BackendCorruptError(self._path, reason)
+            self._replay(found)
+        self._journal.begin(rocks_sequence=self._database.latest_sequence_number())
+
+    def _mark_journal(self) -> None:
+        if self._database.get(_JOURNAL_KEY) is not None:
+            raise BackendCorruptError(self._path, "its journal is missing")
+        rows = WriteBatch(raw_mode=True)
+        handle = self._database.get_column_family_handle(DEFAULT_FAMILY)
+        rows.put(_JOURNAL_KEY, b"", handle)
+        self._database.write(rows, self._unlogged)
+        self._database.flush()
+
+    def _replay(self, found: Found) -> None:
+        """Give RocksDB what it may not have, let it write that out, and note that it has."""
+        for record in found.records:
+            rows = WriteBatch(raw_mode=True)
+            for column, key, value in decode_rows(record.payload):
+                if value is None:
+                    rows.delete(key, self._handles[column])
+                else:
+                    rows.put(key, value, self._handles[column])
+            self._database.write(rows, self._unlogged)
+        self._flush_all()
+
+    def _flush(self, *, wait: bool) -> None:
+        try:
+            for family in self._families:
+                family.flush(wait)
+        except Exception as error:
+            raise ours(self._path, error) from error
+
+    def _flush_all(self) -> None:
+        """Wait until RocksDB has all on disk, and let the journal say so."""
+        self._flush(wait=True)
+        self._journal.floor = self._journal.sequence
+        self._journal.append(b"", 0)
+        self._journal.sync()
 
     @classmethod
     def open(cls, path: Path) -> RocksBackend:
@@ -131,7 +164,7 @@ class RocksBackend:
         Raises:
             NewerFormatError: it has column families that this version does not know.
             BackendLockedError: it is open already.
-            BackendCorruptError: RocksDB cannot make sense of it.
+            BackendCorruptError: RocksDB or the journal cannot make sense of it.
             BackendIOError: the operating system refused.
         """
         try:
@@ -139,17 +172,25 @@ class RocksBackend:
             _refuse_remains(path)
             _refuse_unknown(path)
             options = make_options()
-            return cls(path, Rdict(str(path), options, dict.fromkeys(COLUMN_NAMES, options)))
+            found = find(path)
+            database = Rdict(str(path), options, dict.fromkeys(COLUMN_NAMES, options))
+            backend = cls(path, database, found)
+            try:
+                backend._begin(found)
+            except BaseException:
+                backend._let_go()
+                raise
         except BackendError:
             raise
         except Exception as error:
-            raise _ours(path, error) from error
+            raise ours(path, error) from error
+        return backend
 
     @classmethod
     def stored_sequence(cls, path: Path) -> int:
         """The sequence number that `open` would find, without changing a byte; 0 without a store.
 
-        It replays the log, as opening does: after a clean end there is next to nothing in it.
+        Without a journal it replays RocksDB's log, as opening does.
 
         Raises:
             BackendError: what `open` would raise.
@@ -159,6 +200,9 @@ class RocksBackend:
             return 0
         try:
             _refuse_unknown(path)
+            found = find(path)
+            if found is not None:
+                return found.last
             options = make_options()
             families = dict.fromkeys(Rdict.list_cf(str(path)), options)
             database = Rdict(str(path), options, families, access_type=AccessType.read_only())
@@ -169,13 +213,15 @@ class RocksBackend:
         except BackendError:
             raise
         except Exception as error:
-            raise _ours(path, error) from error
+            raise ours(path, error) from error
 
     def get(self, column: Column, key: bytes) -> bytes | None:
+        if self._staged is not None:
+            self._settle()
         try:
             value: bytes | None = self._families[column].get(key)
         except Exception as error:
-            raise _ours(self._path, error) from error
+            raise ours(self._path, error) from error
         return value
 
     def scan(
@@ -183,6 +229,8 @@ class RocksBackend:
     ) -> Iterator[tuple[bytes, bytes]]:
         if end is not None and end <= start:
             return iter(())
+        if self._staged is not None:
+            self._settle()
         options = ReadOptions()
         if end is not None:  # There is no lower bound to set: rocksdict's sets the upper one.
             options.set_iterate_upper_bound(end)
@@ -190,117 +238,102 @@ class RocksBackend:
             iterator = self._families[column].iter(options)
             iterator.seek(start)
         except Exception as error:
-            raise _ours(self._path, error) from error
-        cursor = _Cursor(iterator, options)
+            raise ours(self._path, error) from error
+        cursor = Cursor(iterator, options)
         self._cursors.add(cursor)
-        return _rows(self._path, cursor)
+        return rows_at(self._path, cursor)
 
     def batch(self) -> RocksBatch:
         return RocksBatch(self._handles)
 
     def write(self, batch: Batch) -> None:
         assert isinstance(batch, RocksBatch)
-        rows = batch.take()
-        try:
-            self._database.write(rows)
-        except Exception as error:
-            raise _ours(self._path, error) from error
+        rows, payload = batch.take()
+        count = len(rows)
+        if not count:
+            return
+        if self._staged is not None:
+            self._settle()
+        if self._flushing is not None:
+            self._look_at_flush()
+        if not self._journal.has_room(len(payload)):
+            self._turn()
+        self._journal.append(payload, count)
+        self._staged = rows
 
     def sync(self) -> None:
+        self._journal.sync()
+
+    def _settle(self) -> None:
+        """Give RocksDB what was written last. It is durable by now, or is made so."""
+        assert self._staged is not None
+        if not self._journal.is_synced:
+            self._journal.sync()
+        rows, self._staged = self._staged, None
         try:
-            self._database.flush_wal(True)
+            self._database.write(rows, self._unlogged)
         except Exception as error:
-            raise _ours(self._path, error) from error
+            raise ours(self._path, error) from error
 
-    def make_room(self) -> None:
-        """Let the log be written over blocks that it has already. Nothing may be in a memtable.
+    def _turn(self) -> None:
+        """Go on in the journal's other file, and let RocksDB write out what is in this one."""
+        journal = self._journal
+        if (
+            self._flushing is not None
+        ):  # Since 8 MiB ago: only a disk that hardly moves is met here.
+            self._flush(wait=True)
+            journal.floor, self._flushing = self._flushing, None
+        journal.append(b"", 0)  # Which tells that the other file is done with.
+        journal.sync()
+        journal.begin(rocks_sequence=self._database.latest_sequence_number())
+        self._flush(wait=False)
+        self._flushing = journal.sequence
 
-        A log that grows makes each fsync commit its new size, through the file system's journal
-        and behind whatever else waits for that. RocksDB takes old logs up again when it begins a
-        new one, but at the start there is none: so one is filled with a row of no meaning, in the
-        family that stays empty, and given up. The next but one to be begun is then that one.
-
-        Raises:
-            BackendIOError
-        """
-        try:
-            family = self._database.get_column_family_handle(DEFAULT_FAMILY)
-            for _ in range(ROOM_BYTES // _ROOM_PIECE_BYTES):
-                self._write_room(family, bytes(_ROOM_PIECE_BYTES))
-            for _ in range(2):
-                self._write_room(family, None)
-                self._database.flush_wal(True)
-                self._database.flush()
-        except Exception as error:
-            raise _ours(self._path, error) from error
-
-    def _write_room(self, family: ColumnFamily, value: bytes | None) -> None:
-        rows = WriteBatch(raw_mode=True)
-        if value is None:
-            rows.delete(_ROOM_KEY, family)
-        else:
-            rows.put(_ROOM_KEY, value, family)
-        self._database.write(rows)
+    def _look_at_flush(self) -> None:
+        assert self._flushing is not None
+        if all(family.property_int_value(_UNFLUSHED) == 0 for family in self._families):
+            self._journal.floor = self._flushing
+            self._flushing = None
 
     def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:
         try:
             self._families[column].compact_range(start or None, end)
         except Exception as error:
-            raise _ours(self._path, error) from error
+            raise ours(self._path, error) from error
 
     def sequence(self) -> int:
-        try:
-            return self._database.latest_sequence_number()
-        except Exception as error:
-            raise _ours(self._path, error) from error
+        if not self._handles:
+            raise BackendClosedError
+        return self._journal.sequence
 
     def close(self) -> None:
         """Write the memtables out and let go of the directory, which happens even if it raises."""
+        failure: Exception | None = None
+        try:
+            if self._staged is not None:
+                self._settle()
+            self._flush_all()
+        except BackendError as error:
+            failure = error  # Raised below, once all are closed.
+        failure = self._let_go() or failure
+        if isinstance(failure, BackendError):
+            raise failure
+        if failure is not None:
+            raise ours(self._path, failure) from failure
+
+    def _let_go(self) -> Exception | None:
+        """Close everything; what went wrong last."""
+        self._journal.close()
         for cursor in self._cursors:
-            cursor.iterator = _Closed()
+            cursor.iterator = Closed()
         self._handles.clear()
         failure: Exception | None = None
         for database in (*self._families, self._database):  # Each holds the directory by itself.
             try:
                 database.close()
-            except Exception as error:  # noqa: BLE001  # raised below, once all are closed
+            except Exception as error:  # noqa: BLE001  # the caller raises it, once all are closed
                 failure = error
-        if failure is not None:
-            raise _ours(self._path, failure) from failure
-
-
-def _rows(path: Path, cursor: _Cursor) -> Iterator[tuple[bytes, bytes]]:
-    """Rows from where the iterator stands to its upper bound.
-
-    The iterator is looked up on every turn, never kept in a local: this frame outlives `close`
-    when a scan is left unfinished.
-    """
-    try:
-        while cursor.iterator.valid():
-            yield cursor.iterator.key(), cursor.iterator.value()
-            cursor.iterator.next()
-        cursor.iterator.status()
-    except Exception as error:
-        raise _ours(path, error) from error
-
-
-def _ours(path: Path, error: Exception) -> BackendError:
-    """The error to raise for one of rocksdict's, which tells its own apart by their text only.
-
-    A bug of ours, such as a key that is not bytes, is raised as it is.
-    """
-    if isinstance(error, DbClosedError):
-        return BackendClosedError()
-    reason = str(error)
-    if isinstance(error, OSError):
-        return BackendIOError(path, reason)
-    if type(error) is not Exception:
-        raise error
-    if reason.startswith("IO error: ") and "/LOCK: " in reason:
-        return BackendLockedError(path)
-    if reason.startswith("Corruption: "):
-        return BackendCorruptError(path, reason)
-    return BackendIOError(path, reason)
+        return failure
 
 
 def _refuse_remains(path: Path) -> None:

@@ -7,20 +7,16 @@ from typing import Final
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options
 
 # Memory. Everything that is read often is in the store's own index, so RocksDB gets little.
-WRITE_BUFFER_BYTES: Final = 8 << 20  # One family's memtable; flushed to a file when full.
-WRITE_BUFFERS_TOTAL_BYTES: Final = (
-    16 << 20
-)  # All memtables together, soft: above it one is flushed.
+# One family's memtable, written out when full. It holds a turn of the journal, of small rows too.
+WRITE_BUFFER_BYTES: Final = 16 << 20
+# All memtables together, soft: above it one is written out.
+WRITE_BUFFERS_TOTAL_BYTES: Final = 24 << 20
 WRITE_BUFFERS_MAX: Final = 6  # Per family, being flushed included; a write stalls at this many.
 BLOCK_CACHE_BYTES: Final = 8 << 20  # Shared by all families: reads of old revisions only.
 BLOCK_BYTES: Final = 16 << 10  # Four times the default: a quarter of the index blocks in memory.
 OPEN_FILES_MAX: Final = 256  # Each pins its index block and a descriptor.
 
-# Disk. A family that is seldom written would pin every log since its last flush.
-LOGS_TOTAL_BYTES: Final = (
-    64 << 20
-)  # Write-ahead logs; above it the family pinning the oldest flushes.
-LOGS_RECYCLED_MAX: Final = 4  # Overwriting a log's blocks saves the fsync their allocation (1.5x).
+# Disk. There is no log of RocksDB's: see `journal`.
 INFO_LOG_BYTES: Final = 1 << 20  # RocksDB's diary, `LOG`: rolled over at this size,
 INFO_LOGS_MAX: Final = 4  # and this many are kept. rocksdict cannot lower its level.
 
@@ -52,10 +48,6 @@ def make_options() -> Options:
     options.set_compression_type(DBCompressionType.none())
     options.set_bottommost_compression_type(DBCompressionType.lz4())
 
-    # All families are written out together, so a log is done with when the next one is full.
-    options.set_atomic_flush(True)
-    options.set_max_total_wal_size(LOGS_TOTAL_BYTES)
-    options.set_recycle_log_file_num(LOGS_RECYCLED_MAX)
     options.set_max_log_file_size(INFO_LOG_BYTES)
     options.set_keep_log_file_num(INFO_LOGS_MAX)
     options.set_stats_dump_period_sec(0)  # Its tables would be most of the diary.

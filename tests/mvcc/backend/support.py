@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mvcc.backend.base import Column
+from mvcc.backend.journal import find
 from mvcc.backend.rocks import RocksBackend
 
 VALUE = b"v" * 100
@@ -50,10 +51,11 @@ def numbers(backend: RocksBackend) -> list[int]:
     return [int.from_bytes(key, "big") for key, _ in backend.scan(Column.KEY)]
 
 
-def the_log(path: Path) -> Path:
-    """The one write-ahead log with something in it."""
-    (log,) = [log for log in path.glob("*.log") if log.stat().st_size]
-    return log
+def the_journal(path: Path) -> tuple[Path, int]:
+    """The journal's file that was written last, and where its records end."""
+    found = find(path)
+    assert found is not None
+    return found.newest.path, found.newest.end
 
 
 def flip_a_bit(file: Path, offset: int) -> None:

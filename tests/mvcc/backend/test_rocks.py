@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rocksdict import Rdict
 
 from mvcc.backend import rocks, rocks_options
 from mvcc.backend.base import COLUMN_NAMES, Column
@@ -19,6 +20,7 @@ from mvcc.backend.errors import (
     BackendLockedError,
     NewerFormatError,
 )
+from mvcc.backend.journal import find
 from mvcc.backend.rocks import RocksBackend
 from tests.mvcc.backend.support import (
     VALUE,
@@ -76,6 +78,93 @@ def test_a_batch_survives_kill_9_in_every_column_or_in_none(tmp_path: Path) -> N
             assert [int.from_bytes(key, "big") for key, _ in backend.scan(column)] == found
         assert backend.sequence() == 3 * len(found)
         backend.close()
+
+
+@pytest.mark.power
+def test_kill_9_at_any_turn_of_the_journal_loses_nothing(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, sys\n"
+        "from mvcc.backend import journal\n"
+        "from mvcc.backend.base import Column\n"
+        "from mvcc.backend.rocks import RocksBackend\n"
+        "journal.FILE_BYTES = 1 << 14\n"
+        "backend = RocksBackend.open(pathlib.Path(sys.argv[1]))\n"
+        "number = backend.sequence() // 2\n"
+        "while True:\n"
+        "    number += 1\n"
+        "    batch = backend.batch()\n"
+        "    batch.put(Column.KEY, number.to_bytes(8, 'big'), b'v' * 500)\n"
+        "    batch.put(Column.LEASE, (number % 7).to_bytes(8, 'big'), number.to_bytes(8, 'big'))\n"
+        "    backend.write(batch)\n"
+        "    backend.sync()\n"
+        "    if number % 50 == 0:\n"
+        "        print(number, flush=True)\n"
+    )
+    command = [sys.executable, "-c", script, os.fspath(tmp_path)]
+    for life in range(4):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            acknowledged = 0
+            for _ in range(3 + life):  # A turn takes some 30 of them.
+                acknowledged = int(process.stdout.readline())
+            process.kill()
+        backend = RocksBackend.open(tmp_path)
+        found = numbers(backend)
+        assert len(found) >= acknowledged
+        assert found == list(range(1, len(found) + 1))
+        assert backend.sequence() == 2 * len(found)
+        newest = {number % 7: number for number in found}
+        for key, value in backend.scan(Column.LEASE):
+            assert int.from_bytes(value, "big") == newest[int.from_bytes(key, "big")]
+        backend.close()
+
+
+def test_what_rocksdb_has_written_out_is_not_replayed(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    for number in range(1, 101):
+        put(backend, Column.KEY, number)
+    backend.close()
+    found = find(tmp_path)
+    assert found is not None
+    assert (found.floor, found.last, found.records) == (100, 100, [])
+
+
+def test_a_store_with_rocksdb_s_own_log_goes_on_with_a_journal(tmp_path: Path) -> None:
+    """As versions wrote it that had no journal: format 1."""
+    options = rocks_options.make_options()
+    database = Rdict(str(tmp_path), options, dict.fromkeys(COLUMN_NAMES, options))
+    database.get_column_family("key")[(1).to_bytes(8, "big")] = VALUE
+    database.get_column_family("key")[(2).to_bytes(8, "big")] = VALUE
+    database.flush_wal(True)
+    shutil.copytree(tmp_path, tmp_path / "killed")
+    path = tmp_path / "killed"
+    assert RocksBackend.stored_sequence(path) == 2
+    backend = RocksBackend.open(path)
+    assert numbers(backend) == [1, 2]
+    assert backend.sequence() >= 2
+    put(backend, Column.KEY, 3)
+    backend.close()
+    assert RocksBackend.stored_sequence(path) >= 3
+    backend = RocksBackend.open(path)
+    assert numbers(backend) == [1, 2, 3]
+    backend.close()
+
+
+def test_rocksdb_that_has_less_than_it_wrote_out_is_damage(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    backend.close()
+    shutil.copytree(tmp_path, tmp_path / "before")
+    backend = RocksBackend.open(tmp_path)
+    put(backend, Column.KEY, 1)
+    backend.close()
+    backend = RocksBackend.open(tmp_path)  # Begins a turn, behind what RocksDB has.
+    put(backend, Column.KEY, 2)
+    backend.sync()
+    backend.close()
+    for file in tmp_path.glob("journal.*"):
+        shutil.copy(file, tmp_path / "before")
+    with pytest.raises(BackendCorruptError, match="was written out"):
+        RocksBackend.open(tmp_path / "before")
 
 
 # --- the directory and its lock ---
@@ -199,17 +288,13 @@ def test_rocksdb_understood_the_bounds_it_was_given(tmp_path: Path) -> None:
     written = max(tmp_path.glob("OPTIONS-*")).read_text()
     settings = {line.strip() for line in written.splitlines()}
     assert settings >= {
-        "db_write_buffer_size=16777216",
-        "write_buffer_size=8388608",
+        "db_write_buffer_size=25165824",
+        "write_buffer_size=16777216",
         "max_write_buffer_number=6",
         "max_open_files=256",
-        "atomic_flush=true",
-        "max_total_wal_size=67108864",
-        "recycle_log_file_num=4",
         "max_log_file_size=1048576",
         "keep_log_file_num=4",
         "stats_dump_period_sec=0",
-        "wal_recovery_mode=kPointInTimeRecovery",
         "level0_slowdown_writes_trigger=200",
         "level0_stop_writes_trigger=400",
         "compression=kNoCompression",
@@ -236,55 +321,6 @@ def test_rocksdb_s_diaries_are_bounded_in_size(
     diaries = list(tmp_path.glob("LOG*"))
     assert 1 < len(diaries) <= rocks_options.INFO_LOGS_MAX
     assert max(diary.stat().st_size for diary in diaries) < size_bytes + 5_000
-
-
-def test_a_column_that_is_seldom_written_does_not_keep_old_logs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rocks_options, "WRITE_BUFFER_BYTES", 512 << 10)
-    monkeypatch.setattr(rocks_options, "LOGS_TOTAL_BYTES", 2 << 20)
-    backend = RocksBackend.open(tmp_path)
-    put(backend, Column.ALARM, 1)  # In the very first log, and in a memtable that never fills up.
-    for number in range(1, 2001):
-        put(backend, Column.KEY, number, VALUE * 100)
-    backend.sync()
-    logs_bytes = sum(log.stat().st_size for log in tmp_path.glob("*.log"))
-    # 20 MB went through. What remains: the bound, and the logs kept for being written over.
-    assert logs_bytes < (2 << 20) + (rocks_options.LOGS_RECYCLED_MAX + 2) * (1 << 20)
-    assert backend.get(Column.ALARM, (1).to_bytes(8, "big")) == VALUE
-    backend.close()
-
-
-def test_with_room_made_the_log_is_written_over_blocks_that_it_has(tmp_path: Path) -> None:
-    backend = RocksBackend.open(tmp_path)
-    put(backend, Column.KEY, 1)
-    backend.close()
-    backend = RocksBackend.open(tmp_path)
-    before = backend.sequence()
-    backend.make_room()
-    full = [log for log in tmp_path.glob("*.log") if log.stat().st_size > rocks.ROOM_BYTES]
-    assert len(full) == 1
-    sizes = {log: log.stat().st_size for log in tmp_path.glob("*.log")}
-    for number in range(2, 1002):
-        put(backend, Column.KEY, number)
-    backend.sync()
-    assert {log: log.stat().st_size for log in tmp_path.glob("*.log")} == sizes
-    backend.close()
-
-    backend = RocksBackend.open(tmp_path)
-    assert numbers(backend) == list(range(1, 1002))
-    assert backend.sequence() > before + 1000
-    backend.close()
-
-
-def test_room_is_made_by_a_row_that_is_gone_afterwards(tmp_path: Path) -> None:
-    backend = RocksBackend.open(tmp_path)
-    for _ in range(3):
-        backend.make_room()
-    assert backend._database.get(b"room") is None
-    tables = sum(table.stat().st_size for table in tmp_path.glob("*.sst"))
-    assert tables < 20_000
-    backend.close()
 
 
 def test_a_copy_of_the_directory_is_a_store(tmp_path: Path) -> None:

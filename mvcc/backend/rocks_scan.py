@@ -1,0 +1,74 @@
+"""What RocksDB is read with, and how its errors become ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from rocksdict import DbClosedError, RdictIter, ReadOptions
+
+from mvcc.backend.errors import (
+    BackendClosedError,
+    BackendCorruptError,
+    BackendError,
+    BackendIOError,
+    BackendLockedError,
+)
+
+
+class Cursor:
+    """Holds a scan's iterator so that `close` can take it away from an unfinished scan.
+
+    And its options: the iterator reads the upper bound from their memory and does not keep them
+    alive. Without them a scan ends at whatever has come to stand there since.
+    """
+
+    __slots__ = ("__weakref__", "_options", "iterator")
+
+    def __init__(self, iterator: RdictIter, options: ReadOptions) -> None:
+        self.iterator: RdictIter | Closed = iterator
+        self._options = options
+
+
+class Closed:
+    """Stands in for an iterator that was taken away."""
+
+    def _refuse(self) -> NoReturn:
+        raise BackendClosedError
+
+    valid = key = value = next = status = _refuse
+
+
+def rows_at(path: Path, cursor: Cursor) -> Iterator[tuple[bytes, bytes]]:
+    """Rows from where the iterator stands to its upper bound.
+
+    The iterator is looked up on every turn, never kept in a local: this frame outlives `close`
+    when a scan is left unfinished.
+    """
+    try:
+        while cursor.iterator.valid():
+            yield cursor.iterator.key(), cursor.iterator.value()
+            cursor.iterator.next()
+        cursor.iterator.status()
+    except Exception as error:
+        raise ours(path, error) from error
+
+
+def ours(path: Path, error: Exception) -> BackendError:
+    """The error to raise for one of rocksdict's, which tells its own apart by their text only.
+
+    A bug of ours, such as a key that is not bytes, is raised as it is.
+    """
+    if isinstance(error, DbClosedError):
+        return BackendClosedError()
+    reason = str(error)
+    if isinstance(error, OSError):
+        return BackendIOError(path, reason)
+    if type(error) is not Exception:
+        raise error
+    if reason.startswith("IO error: ") and "/LOCK: " in reason:
+        return BackendLockedError(path)
+    if reason.startswith("Corruption: "):
+        return BackendCorruptError(path, reason)
+    return BackendIOError(path, reason)
