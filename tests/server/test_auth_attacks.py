@@ -1,0 +1,366 @@
+"""Ways around the rights of a user, beside the questions of the auth matrix: each is shut.
+
+ann may read and write below `a/`, write but not read `w`, and read but not write `r`. Below `b/`
+is what she is after: `b/key`, which has the lease FOREIGN. OWN has `a/leased`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from etcdpb import rpc_pb2 as pb
+from etcdpb import v3election_pb2 as epb
+from etcdpb import v3lock_pb2 as lpb
+from etcdpb.rpc_pb2 import Compare, RequestOp, TxnRequest
+from server import status
+from server.status import Code, Status
+from tests.support.client import Client, refusal
+from tests.support.serving import Running, served
+from tests.support.users import (
+    BOTH,
+    CHEAP,
+    READ,
+    ROOT,
+    WRITE,
+    add_role,
+    add_user,
+    as_user,
+    enable,
+    log_in,
+    password_of,
+    permit,
+)
+from tests.support.waits import leave, queued, waiting
+
+OWN: Final = 1
+FOREIGN: Final = 2
+SECRET: Final = b"what ann is after"
+DENIED: Final = status.PERMISSION_DENIED
+DENIED_BY_ERRAND: Final = Status(Code.UNKNOWN, DENIED.message)
+FROM_KEY: Final = b"\0"
+
+
+class World(NamedTuple):
+    server: Running
+    ann: Client
+    root: Client
+
+
+async def _made(server: Running) -> World:
+    client = server.client
+    await client.grant(600, OWN)
+    await client.grant(600, FOREIGN)
+    await client.put(b"a/leased", lease=OWN)
+    await client.put(b"b/key", SECRET, lease=FOREIGN)
+    await client.put(b"w", SECRET)
+    await client.put(b"r", b"readable")
+    granted = permit(BOTH, b"a/", b"a0"), permit(WRITE, b"w"), permit(READ, b"r")
+    await add_role(client, "role", *granted)
+    await add_user(client, "ann", "role")
+    await enable(client)
+    return World(server, await as_user(server, "ann"), await as_user(server, ROOT))
+
+
+def _put(key: bytes, **fields: Any) -> RequestOp:
+    return RequestOp(request_put=pb.PutRequest(key=key, **fields))
+
+
+def _range(key: bytes, range_end: bytes = b"", **fields: Any) -> RequestOp:
+    return RequestOp(request_range=pb.RangeRequest(key=key, range_end=range_end, **fields))
+
+
+def _delete(key: bytes, range_end: bytes = b"", **fields: Any) -> RequestOp:
+    request = pb.DeleteRangeRequest(key=key, range_end=range_end, **fields)
+    return RequestOp(request_delete_range=request)
+
+
+FORBIDDEN: Final = (
+    _range(b"b/key"),
+    _range(b"b/key", count_only=True),
+    _range(b"b/key", keys_only=True),
+    _range(b"b/key", limit=1, revision=2),
+    _range(b"w"),
+    _range(b"a/", FROM_KEY),
+    _range(b"a/", b"a0\0"),
+    _range(b"a", b"a0"),
+    _range(b"\0", b"\0"),
+    _put(b"b/key"),
+    _put(b"r"),
+    _put(b"w", prev_kv=True),
+    _put(b"a/1", lease=FOREIGN),
+    _put(b"a0"),
+    _put(b"a"),
+    _delete(b"b/key"),
+    _delete(b"r"),
+    _delete(b"w", prev_kv=True),
+    _delete(b"a/", FROM_KEY),
+    _delete(b"a/", b"b/key"),
+    _delete(b"\0", b"\0"),
+)
+
+
+def _wrapped(operation: RequestOp, depth: int, *, in_failure: bool) -> TxnRequest:
+    """The operation, so many transactions deep; in branches that are taken, or are not."""
+    for _ in range(depth):
+        operation = RequestOp(request_txn=_branch(operation, in_failure=in_failure))
+    return _branch(operation, in_failure=in_failure)
+
+
+def _branch(operation: RequestOp, *, in_failure: bool) -> TxnRequest:
+    return TxnRequest(failure=[operation]) if in_failure else TxnRequest(success=[operation])
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+@pytest.mark.parametrize("in_failure", [False, True])
+@served(bcrypt_cost=CHEAP)
+async def test_nothing_that_is_forbidden_is_let_through_by_a_transaction_however_deep(
+    server: Running, depth: int, in_failure: bool
+) -> None:
+    world = await _made(server)
+    before = await world.root.revision()
+    for operation in FORBIDDEN:
+        request = _wrapped(operation, depth, in_failure=in_failure)
+        assert await refusal(world.ann.kv.Txn(request)) == DENIED, operation
+        # Nor behind something that is allowed.
+        request.success.insert(0, _range(b"r"))
+        assert await refusal(world.ann.kv.Txn(request)) == DENIED, operation
+    assert await world.root.revision() == before
+
+
+@pytest.mark.parametrize(
+    "compare",
+    [
+        Compare(key=b"b/key", target=Compare.VALUE, value=SECRET),
+        Compare(key=b"b/key", target=Compare.VERSION, version=1),
+        Compare(key=b"b/key", target=Compare.MOD, mod_revision=3),
+        Compare(key=b"b/key", target=Compare.CREATE, create_revision=0),
+        Compare(key=b"b/key", target=Compare.LEASE, lease=FOREIGN),
+        Compare(key=b"w", target=Compare.VALUE, value=SECRET),
+        Compare(key=b"a/", range_end=FROM_KEY, target=Compare.VERSION, version=1),
+        Compare(key=b"a/", range_end=b"a0\0", target=Compare.VERSION, version=1),
+    ],
+)
+@pytest.mark.parametrize("depth", [0, 2])
+@served(bcrypt_cost=CHEAP)
+async def test_a_condition_on_a_key_that_may_not_be_read_tells_nothing(
+    server: Running, compare: Compare, depth: int
+) -> None:
+    """By the branch that is taken a value could be guessed letter by letter."""
+    world = await _made(server)
+    request = TxnRequest(compare=[compare], success=[_put(b"a/1")], failure=[_put(b"a/2")])
+    for _ in range(depth):
+        request = TxnRequest(failure=[RequestOp(request_txn=request)])
+    assert await refusal(world.ann.kv.Txn(request)) == DENIED
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_a_range_in_pieces_is_a_range(server: Running) -> None:
+    world = await _made(server)
+    for key, end in ((b"b/key", b""), (b"a/", FROM_KEY), (b"\0", b"\0"), (b"w", b"")):
+        talk = world.ann.kv.RangeStream(pb.RangeRequest(key=key, range_end=end))
+        assert await talk.refusal() == DENIED
+    nobodys = server.client.kv.RangeStream(pb.RangeRequest(key=b"a/"))
+    assert await nobodys.refusal() == status.USER_EMPTY
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_what_was_readable_once_is_not_readable_at_an_old_revision(server: Running) -> None:
+    """Rights are those of now, whatever revision is asked for."""
+    world = await _made(server)
+    assert (await world.ann.get(b"r", revision=5)).kvs[0].value == b"readable"
+    taken = pb.AuthRoleRevokePermissionRequest(role="role", key=b"r")
+    await world.root.auth.RoleRevokePermission(taken)
+    assert await refusal(world.ann.get(b"r", revision=5)) == DENIED
+    assert await refusal(world.ann.get(b"r", serializable=True)) == DENIED
+
+
+# --- leases ---
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_a_lease_is_no_way_to_end_a_key_or_to_keep_it(server: Running) -> None:
+    world = await _made(server)
+    assert await refusal(world.ann.revoke(FOREIGN)) == DENIED
+    assert await refusal(world.ann.put(b"a/1", lease=FOREIGN)) == DENIED
+    assert await refusal(world.ann.put(b"w", lease=FOREIGN)) == DENIED
+    assert await refusal(world.ann.time_to_live(FOREIGN, keys=True)) == DENIED
+    talk = world.ann.lease.LeaseKeepAlive()
+    await talk.send(pb.LeaseKeepAliveRequest(ID=FOREIGN))
+    assert await talk.refusal() == DENIED
+    leases = world.ann.lease.LeaseLeases(pb.LeaseLeasesRequest())
+    assert await refusal(leases) == DENIED
+    assert (await world.root.get(b"b/key")).kvs[0].lease == FOREIGN
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_a_key_that_joins_ones_own_lease_is_no_longer_ones_own_to_end(
+    server: Running,
+) -> None:
+    """root puts its key with ann's lease; from then on the lease is not ann's either."""
+    world = await _made(server)
+    await world.ann.put(b"a/1", lease=OWN)
+    await world.root.put(b"b/other", SECRET, lease=OWN)
+    for request in (
+        world.ann.revoke(OWN),
+        world.ann.put(b"a/2", lease=OWN),
+        world.ann.time_to_live(OWN, keys=True),
+    ):
+        assert await refusal(request) == DENIED
+    assert (await world.root.get(b"b/other")).count == 1
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_a_lease_does_not_lead_a_transaction_around_the_check(server: Running) -> None:
+    """Its keys are looked at before any of it is done, so none can be moved out of the way."""
+    world = await _made(server)
+    moving = TxnRequest(success=[_put(b"a/leased"), _put(b"a/1", lease=FOREIGN)])
+    assert await refusal(world.ann.kv.Txn(moving)) == DENIED
+    ignoring = TxnRequest(success=[_put(b"r", ignore_lease=True)])
+    assert await refusal(world.ann.kv.Txn(ignoring)) == DENIED
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_the_ids_of_leases_can_be_probed_as_on_etcd(server: Running) -> None:
+    """No right is asked for a TTL without keys, nor for a grant (docs/threats.md)."""
+    world = await _made(server)
+    assert (await world.ann.time_to_live(FOREIGN)).grantedTTL == 600
+    assert await refusal(world.ann.grant(60, FOREIGN)) == status.LEASE_EXISTS
+
+
+# --- watches ---
+
+
+@pytest.mark.parametrize(
+    ("key", "range_end", "fields"),
+    [
+        (b"b/key", b"", {}),
+        (b"w", b"", {}),
+        (b"w", b"", {"prev_kv": True}),
+        (b"w", b"", {"filters": [pb.WatchCreateRequest.NOPUT]}),
+        (b"a/", FROM_KEY, {}),
+        (b"a/", b"a0\0", {}),
+        (b"a/", b"b0", {"start_revision": 2}),
+        (b"", FROM_KEY, {}),
+        (b"", b"", {}),
+        (b"a", b"b", {"progress_notify": True}),
+    ],
+)
+@served(bcrypt_cost=CHEAP)
+async def test_a_watch_that_is_wider_than_the_right_sees_nothing_at_all(
+    server: Running, key: bytes, range_end: bytes, fields: dict[str, Any]
+) -> None:
+    world = await _made(server)
+    watching = world.ann.watching()
+    await watching.ask(key, range_end, **fields)
+    told = await watching.receive()
+    assert (told.created, told.canceled, told.watch_id, len(told.events)) == (True, True, -1, 0)
+    assert told.cancel_reason.endswith(DENIED.message)
+    # The stream goes on for what is allowed, and only for that.
+    await watching.create(b"a/", b"a0", prev_kv=True)
+    await world.root.put(b"b/key", SECRET)
+    await world.root.put(b"w", SECRET)
+    await world.root.put(b"a/1", b"1")
+    assert [event.kv.key for event in await watching.receive_events(1)] == [b"a/1"]
+
+
+# --- locks and elections ---
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_a_lock_or_an_election_does_nothing_that_its_caller_may_not(server: Running) -> None:
+    world = await _made(server)
+    leader = epb.LeaderKey(name=b"b", key=b"b/key", rev=3, lease=FOREIGN)
+    lock, election = world.ann.lock, world.ann.election
+    asked: list[Awaitable[object]] = [
+        lock.Lock(lpb.LockRequest(name=b"b")),
+        lock.Lock(lpb.LockRequest(name=b"a/x", lease=FOREIGN)),
+        lock.Unlock(lpb.UnlockRequest(key=b"b/key")),
+        lock.Unlock(lpb.UnlockRequest(key=b"r")),
+        election.Campaign(epb.CampaignRequest(name=b"b", value=b"x")),
+        election.Campaign(epb.CampaignRequest(name=b"a/x", value=b"x", lease=FOREIGN)),
+        election.Proclaim(epb.ProclaimRequest(leader=leader, value=b"x")),
+        election.Resign(epb.ResignRequest(leader=leader)),
+        election.Leader(epb.LeaderRequest(name=b"b")),
+    ]
+    for request in asked:
+        assert await refusal(request) == DENIED_BY_ERRAND
+    assert await election.Observe(epb.LeaderRequest(name=b"b")).refusal() == DENIED_BY_ERRAND
+    stored = (await world.root.get(b"b/key")).kvs[0]
+    assert (stored.value, stored.lease) == (SECRET, FOREIGN)
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_a_place_in_a_queue_is_given_back_by_the_server_and_nobody_elses_is(
+    server: Running,
+) -> None:
+    """The server gives back in its own name; what it deletes is the place that it made itself."""
+    world = await _made(server)
+    await world.root.put(b"a/q/0", SECRET)
+    second = waiting(world.ann.lock.Lock(lpb.LockRequest(name=b"a/q", lease=OWN)))
+    await queued(world.root, b"a/q", 2)
+    await leave(second)
+    await queued(world.root, b"a/q", 1)
+    assert (await world.root.get(b"a/q/0")).kvs[0].value == SECRET
+
+
+# --- who asks ---
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_a_token_of_a_user_who_is_gone_is_not_that_of_one_who_comes_by_its_name(
+    server: Running,
+) -> None:
+    world = await _made(server)
+    await world.root.auth.UserDelete(pb.AuthUserDeleteRequest(name="ann"))
+    await add_user(world.root, "ann", ROOT)
+    assert await refusal(world.ann.get(b"b/key")) == status.INVALID_AUTH_TOKEN
+    anew = await as_user(server, "ann")
+    assert (await anew.get(b"b/key")).count == 1
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_no_token_opens_what_is_the_servers_own(server: Running) -> None:
+    """What the server shows itself is an object, and no text that a client could send."""
+    await _made(server)
+    for token in ("SERVER", "server", "root", "Bearer ", "Bearer", "None", "<ServerToken>"):
+        assert await refusal(server.connect(token).get(b"b/key")) == status.INVALID_AUTH_TOKEN
+    first = await log_in(server.client, ROOT)
+    metadata = (("token", "x.1"), ("token", first), ("authorization", first))
+    request = pb.RangeRequest(key=b"b/key")
+    assert await refusal(server.client.kv.Range(request, metadata)) == status.INVALID_AUTH_TOKEN
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_a_user_does_not_make_itself_more_than_it_is(server: Running) -> None:
+    world = await _made(server)
+    auth = world.ann.auth
+    wide = permit(BOTH, b"\0", b"\0")
+    for request in (
+        auth.UserGrantRole(pb.AuthUserGrantRoleRequest(user="ann", role=ROOT)),
+        auth.RoleGrantPermission(pb.AuthRoleGrantPermissionRequest(name="role", perm=wide)),
+        auth.UserChangePassword(pb.AuthUserChangePasswordRequest(name=ROOT, password="x")),
+        auth.UserChangePassword(pb.AuthUserChangePasswordRequest(name="ann", password="x")),
+        auth.UserAdd(pb.AuthUserAddRequest(name="eve", password="x")),
+        auth.AuthDisable(pb.AuthDisableRequest()),
+    ):
+        assert await refusal(request) == DENIED
+    assert await log_in(server.client, ROOT, password_of(ROOT))
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_names_that_are_no_text_reach_no_user(server: Running) -> None:
+    """Bytes that are no UTF-8 where a name stands, which protobuf forbids."""
+    await _made(server)
+    for path, message in (
+        ("Authenticate", b"\n\x04\xffann\x12\x01x"),
+        ("UserGet", b"\n\x04\xffann"),
+        ("UserAdd", b"\n\x02\xc0\x80"),
+    ):
+        told = await refusal(server.client.raw(f"/etcdserverpb.Auth/{path}", message))
+        assert told.code in (Code.INTERNAL, Code.INVALID_ARGUMENT)
+    await server.client.auth.Authenticate(
+        pb.AuthenticateRequest(name=ROOT, password=password_of(ROOT))
+    )
