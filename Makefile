@@ -75,7 +75,7 @@ $(GO_SCENARIOS): $(wildcard compat/go_clientv3/*.go) compat/go_clientv3/go.mod
 
 compat: $(VENV)/.compat $(VENV)/.aetcd compat/node_etcd3/node_modules/.made $(GO_SCENARIOS)  ## Drive the server, and etcd, with real etcd clients
 	$(BIN)/python -m compat --page docs/compatibility.md $(ARGS)
-	$(BIN)/python -m pytest -q compat/test_differential.py
+	$(BIN)/python -m pytest -q compat/test_differential.py compat/test_tls_matrix.py
 
 differential: $(VENV)/.compat  ## Put 100,000 random operations to the server and to etcd, and compare
 	$(BIN)/python -m compat.differential $(ARGS)
