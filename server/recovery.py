@@ -29,6 +29,7 @@ from server.identity import Identity
 from server.settings.config import StartError
 
 FORMAT: Final = 1  # Of the rows on disk; a store with a higher number is refused.
+# Whoever raises it keeps a data directory of it: tools/make_datadir.py.
 _META_FORMAT: Final = b"format"
 _META_CLUSTER: Final = b"clusterId"
 _META_MEMBER: Final = b"memberId"

@@ -57,7 +57,8 @@ class Client:
 
     def raw(self, path: str) -> Any:
         """grpc's callable of a path, for requests of any bytes."""
-        return self._channel.unary_unary(path)
+        channel: Any = self._channel  # Newer than its stubs.
+        return channel.unary_unary(path)
 
     def call(self, service: str, name: str, request: Any) -> Any:
         """The reply.
