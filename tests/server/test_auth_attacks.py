@@ -6,7 +6,9 @@ is what she is after: `b/key`, which has the lease FOREIGN. OWN has `a/leased`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -16,9 +18,10 @@ from etcdpb import v3election_pb2 as epb
 from etcdpb import v3lock_pb2 as lpb
 from etcdpb.rpc_pb2 import Compare, RequestOp, TxnRequest
 from server import status
+from server.settings.config import TRANSPORTS
 from server.status import Code, Status
 from tests.support.client import Client, refusal
-from tests.support.serving import Running, served
+from tests.support.serving import Running, running, served
 from tests.support.users import (
     BOTH,
     CHEAP,
@@ -364,3 +367,29 @@ async def test_names_that_are_no_text_reach_no_user(server: Running) -> None:
     await server.client.auth.Authenticate(
         pb.AuthenticateRequest(name=ROOT, password=password_of(ROOT))
     )
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_jwt_from_before_reads_no_key_and_is_void_for_who_is_root_no_more(
+    transport: str, tmp_path: Path
+) -> None:
+    """That it manages users until then is a known limit, as on etcd: IsAdminPermitted."""
+
+    async def scenario() -> None:
+        secret = tmp_path / "secret"
+        secret.write_bytes(b"a secret of more than thirty-two bytes")
+        token = f"jwt,sign-method=HS256,priv-key={secret}"
+        async with running(transport=transport, auth_token=token, bcrypt_cost=CHEAP) as server:
+            await add_user(server.client, "eve", ROOT)
+            await enable(server.client)
+            eve = await as_user(server, "eve")
+            root = await as_user(server, ROOT)
+            change = pb.AuthUserChangePasswordRequest(name="eve", password="new")
+            await root.auth.UserChangePassword(change)
+            assert await refusal(eve.get(b"k")) == status.OLD_AUTH_REVISION
+            assert "eve" in (await eve.auth.UserList(pb.AuthUserListRequest())).users
+            revoked = pb.AuthUserRevokeRoleRequest(name="eve", role=ROOT)
+            await (await as_user(server, ROOT)).auth.UserRevokeRole(revoked)
+            assert await refusal(eve.auth.UserList(pb.AuthUserListRequest())) == DENIED
+
+    asyncio.run(scenario())
