@@ -199,6 +199,27 @@ async def test_a_lease_is_no_way_to_end_a_key_or_to_keep_it(server: Running) -> 
 
 
 @served(bcrypt_cost=CHEAP)
+async def test_to_end_a_lease_is_to_write_its_keys_and_to_see_them_is_to_read_them(
+    server: Running,
+) -> None:
+    """`r` may be read only, `w` written only."""
+    world = await _made(server)
+    await world.root.put(b"r", lease=FOREIGN)
+    await world.root.put(b"b/key", SECRET)  # It has no lease any more.
+    assert list((await world.ann.time_to_live(FOREIGN, keys=True)).keys) == [b"r"]
+    assert await refusal(world.ann.put(b"a/1", lease=FOREIGN)) == DENIED
+    assert await refusal(world.ann.revoke(FOREIGN)) == DENIED
+    talk = world.ann.lease.LeaseKeepAlive()
+    await talk.send(pb.LeaseKeepAliveRequest(ID=FOREIGN))
+    assert await talk.refusal() == DENIED
+    await world.root.put(b"w", SECRET, lease=OWN)
+    assert await refusal(world.ann.time_to_live(OWN, keys=True)) == DENIED
+    assert await refusal(world.ann.lease.LeaseLeases(pb.LeaseLeasesRequest())) == DENIED
+    await world.ann.put(b"a/1", lease=OWN)
+    await world.ann.revoke(OWN)
+
+
+@served(bcrypt_cost=CHEAP)
 async def test_a_key_that_joins_ones_own_lease_is_no_longer_ones_own_to_end(
     server: Running,
 ) -> None:
