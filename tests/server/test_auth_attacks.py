@@ -1,15 +1,12 @@
 """Ways around the rights of a user, beside the questions of the auth matrix: each is shut.
 
-ann may read and write below `a/`, write but not read `w`, and read but not write `r`. Below `b/`
-is what she is after: `b/key`, which has the lease FOREIGN. OWN has `a/leased`.
+Who may do what in it: see `tests.support.attacked`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pytest
 
@@ -18,53 +15,11 @@ from etcdpb import v3election_pb2 as epb
 from etcdpb import v3lock_pb2 as lpb
 from etcdpb.rpc_pb2 import Compare, RequestOp, TxnRequest
 from server import status
-from server.settings.config import TRANSPORTS
-from server.status import Code, Status
-from tests.support.client import Client, refusal
-from tests.support.serving import Running, running, served
-from tests.support.users import (
-    BOTH,
-    CHEAP,
-    READ,
-    ROOT,
-    WRITE,
-    add_role,
-    add_user,
-    as_user,
-    enable,
-    log_in,
-    password_of,
-    permit,
-)
+from tests.support.attacked import DENIED, DENIED_BY_ERRAND, FOREIGN, FROM_KEY, OWN, SECRET, made
+from tests.support.client import refusal
+from tests.support.serving import Running, served
+from tests.support.users import CHEAP
 from tests.support.waits import leave, queued, waiting
-
-OWN: Final = 1
-FOREIGN: Final = 2
-SECRET: Final = b"what ann is after"
-DENIED: Final = status.PERMISSION_DENIED
-DENIED_BY_ERRAND: Final = Status(Code.UNKNOWN, DENIED.message)
-FROM_KEY: Final = b"\0"
-
-
-class World(NamedTuple):
-    server: Running
-    ann: Client
-    root: Client
-
-
-async def _made(server: Running) -> World:
-    client = server.client
-    await client.grant(600, OWN)
-    await client.grant(600, FOREIGN)
-    await client.put(b"a/leased", lease=OWN)
-    await client.put(b"b/key", SECRET, lease=FOREIGN)
-    await client.put(b"w", SECRET)
-    await client.put(b"r", b"readable")
-    granted = permit(BOTH, b"a/", b"a0"), permit(WRITE, b"w"), permit(READ, b"r")
-    await add_role(client, "role", *granted)
-    await add_user(client, "ann", "role")
-    await enable(client)
-    return World(server, await as_user(server, "ann"), await as_user(server, ROOT))
 
 
 def _put(key: bytes, **fields: Any) -> RequestOp:
@@ -122,7 +77,7 @@ def _branch(operation: RequestOp, *, in_failure: bool) -> TxnRequest:
 async def test_nothing_that_is_forbidden_is_let_through_by_a_transaction_however_deep(
     server: Running, depth: int, in_failure: bool
 ) -> None:
-    world = await _made(server)
+    world = await made(server)
     before = await world.root.revision()
     for operation in FORBIDDEN:
         request = _wrapped(operation, depth, in_failure=in_failure)
@@ -152,7 +107,7 @@ async def test_a_condition_on_a_key_that_may_not_be_read_tells_nothing(
     server: Running, compare: Compare, depth: int
 ) -> None:
     """By the branch that is taken a value could be guessed letter by letter."""
-    world = await _made(server)
+    world = await made(server)
     request = TxnRequest(compare=[compare], success=[_put(b"a/1")], failure=[_put(b"a/2")])
     for _ in range(depth):
         request = TxnRequest(failure=[RequestOp(request_txn=request)])
@@ -161,7 +116,7 @@ async def test_a_condition_on_a_key_that_may_not_be_read_tells_nothing(
 
 @served(bcrypt_cost=CHEAP)
 async def test_a_range_in_pieces_is_a_range(server: Running) -> None:
-    world = await _made(server)
+    world = await made(server)
     for key, end in ((b"b/key", b""), (b"a/", FROM_KEY), (b"\0", b"\0"), (b"w", b"")):
         talk = world.ann.kv.RangeStream(pb.RangeRequest(key=key, range_end=end))
         assert await talk.refusal() == DENIED
@@ -172,7 +127,7 @@ async def test_a_range_in_pieces_is_a_range(server: Running) -> None:
 @served(bcrypt_cost=CHEAP)
 async def test_what_was_readable_once_is_not_readable_at_an_old_revision(server: Running) -> None:
     """Rights are those of now, whatever revision is asked for."""
-    world = await _made(server)
+    world = await made(server)
     assert (await world.ann.get(b"r", revision=5)).kvs[0].value == b"readable"
     taken = pb.AuthRoleRevokePermissionRequest(role="role", key=b"r")
     await world.root.auth.RoleRevokePermission(taken)
@@ -185,7 +140,7 @@ async def test_what_was_readable_once_is_not_readable_at_an_old_revision(server:
 
 @served(bcrypt_cost=CHEAP)
 async def test_a_lease_is_no_way_to_end_a_key_or_to_keep_it(server: Running) -> None:
-    world = await _made(server)
+    world = await made(server)
     assert await refusal(world.ann.revoke(FOREIGN)) == DENIED
     assert await refusal(world.ann.put(b"a/1", lease=FOREIGN)) == DENIED
     assert await refusal(world.ann.put(b"w", lease=FOREIGN)) == DENIED
@@ -203,7 +158,7 @@ async def test_to_end_a_lease_is_to_write_its_keys_and_to_see_them_is_to_read_th
     server: Running,
 ) -> None:
     """`r` may be read only, `w` written only."""
-    world = await _made(server)
+    world = await made(server)
     await world.root.put(b"r", lease=FOREIGN)
     await world.root.put(b"b/key", SECRET)  # It has no lease any more.
     assert list((await world.ann.time_to_live(FOREIGN, keys=True)).keys) == [b"r"]
@@ -224,7 +179,7 @@ async def test_a_key_that_joins_ones_own_lease_is_no_longer_ones_own_to_end(
     server: Running,
 ) -> None:
     """root puts its key with ann's lease; from then on the lease is not ann's either."""
-    world = await _made(server)
+    world = await made(server)
     await world.ann.put(b"a/1", lease=OWN)
     await world.root.put(b"b/other", SECRET, lease=OWN)
     for request in (
@@ -239,7 +194,7 @@ async def test_a_key_that_joins_ones_own_lease_is_no_longer_ones_own_to_end(
 @served(bcrypt_cost=CHEAP)
 async def test_a_lease_does_not_lead_a_transaction_around_the_check(server: Running) -> None:
     """Its keys are looked at before any of it is done, so none can be moved out of the way."""
-    world = await _made(server)
+    world = await made(server)
     moving = TxnRequest(success=[_put(b"a/leased"), _put(b"a/1", lease=FOREIGN)])
     assert await refusal(world.ann.kv.Txn(moving)) == DENIED
     ignoring = TxnRequest(success=[_put(b"r", ignore_lease=True)])
@@ -249,7 +204,7 @@ async def test_a_lease_does_not_lead_a_transaction_around_the_check(server: Runn
 @served(bcrypt_cost=CHEAP)
 async def test_the_ids_of_leases_can_be_probed_as_on_etcd(server: Running) -> None:
     """No right is asked for a TTL without keys, nor for a grant (docs/threats.md)."""
-    world = await _made(server)
+    world = await made(server)
     assert (await world.ann.time_to_live(FOREIGN)).grantedTTL == 600
     assert await refusal(world.ann.grant(60, FOREIGN)) == status.LEASE_EXISTS
 
@@ -276,7 +231,7 @@ async def test_the_ids_of_leases_can_be_probed_as_on_etcd(server: Running) -> No
 async def test_a_watch_that_is_wider_than_the_right_sees_nothing_at_all(
     server: Running, key: bytes, range_end: bytes, fields: dict[str, Any]
 ) -> None:
-    world = await _made(server)
+    world = await made(server)
     watching = world.ann.watching()
     await watching.ask(key, range_end, **fields)
     told = await watching.receive()
@@ -295,7 +250,7 @@ async def test_a_watch_that_is_wider_than_the_right_sees_nothing_at_all(
 
 @served(bcrypt_cost=CHEAP)
 async def test_a_lock_or_an_election_does_nothing_that_its_caller_may_not(server: Running) -> None:
-    world = await _made(server)
+    world = await made(server)
     leader = epb.LeaderKey(name=b"b", key=b"b/key", rev=3, lease=FOREIGN)
     lock, election = world.ann.lock, world.ann.election
     asked: list[Awaitable[object]] = [
@@ -321,96 +276,10 @@ async def test_a_place_in_a_queue_is_given_back_by_the_server_and_nobody_elses_i
     server: Running,
 ) -> None:
     """The server gives back in its own name; what it deletes is the place that it made itself."""
-    world = await _made(server)
+    world = await made(server)
     await world.root.put(b"a/q/0", SECRET)
     second = waiting(world.ann.lock.Lock(lpb.LockRequest(name=b"a/q", lease=OWN)))
     await queued(world.root, b"a/q", 2)
     await leave(second)
     await queued(world.root, b"a/q", 1)
     assert (await world.root.get(b"a/q/0")).kvs[0].value == SECRET
-
-
-# --- who asks ---
-
-
-@served(bcrypt_cost=CHEAP)
-async def test_a_token_of_a_user_who_is_gone_is_not_that_of_one_who_comes_by_its_name(
-    server: Running,
-) -> None:
-    world = await _made(server)
-    await world.root.auth.UserDelete(pb.AuthUserDeleteRequest(name="ann"))
-    await add_user(world.root, "ann", ROOT)
-    assert await refusal(world.ann.get(b"b/key")) == status.INVALID_AUTH_TOKEN
-    anew = await as_user(server, "ann")
-    assert (await anew.get(b"b/key")).count == 1
-
-
-@served(bcrypt_cost=CHEAP)
-async def test_no_token_opens_what_is_the_servers_own(server: Running) -> None:
-    """What the server shows itself is an object, and no text that a client could send."""
-    await _made(server)
-    for token in ("SERVER", "server", "root", "Bearer ", "Bearer", "None", "<ServerToken>"):
-        assert await refusal(server.connect(token).get(b"b/key")) == status.INVALID_AUTH_TOKEN
-    first = await log_in(server.client, ROOT)
-    metadata = (("token", "x.1"), ("token", first), ("authorization", first))
-    request = pb.RangeRequest(key=b"b/key")
-    assert await refusal(server.client.kv.Range(request, metadata)) == status.INVALID_AUTH_TOKEN
-
-
-@served(bcrypt_cost=CHEAP)
-async def test_a_user_does_not_make_itself_more_than_it_is(server: Running) -> None:
-    world = await _made(server)
-    auth = world.ann.auth
-    wide = permit(BOTH, b"\0", b"\0")
-    for request in (
-        auth.UserGrantRole(pb.AuthUserGrantRoleRequest(user="ann", role=ROOT)),
-        auth.RoleGrantPermission(pb.AuthRoleGrantPermissionRequest(name="role", perm=wide)),
-        auth.UserChangePassword(pb.AuthUserChangePasswordRequest(name=ROOT, password="x")),
-        auth.UserChangePassword(pb.AuthUserChangePasswordRequest(name="ann", password="x")),
-        auth.UserAdd(pb.AuthUserAddRequest(name="eve", password="x")),
-        auth.AuthDisable(pb.AuthDisableRequest()),
-    ):
-        assert await refusal(request) == DENIED
-    assert await log_in(server.client, ROOT, password_of(ROOT))
-
-
-@served(bcrypt_cost=CHEAP)
-async def test_names_that_are_no_text_reach_no_user(server: Running) -> None:
-    """Bytes that are no UTF-8 where a name stands, which protobuf forbids."""
-    await _made(server)
-    for path, message in (
-        ("Authenticate", b"\n\x04\xffann\x12\x01x"),
-        ("UserGet", b"\n\x04\xffann"),
-        ("UserAdd", b"\n\x02\xc0\x80"),
-    ):
-        told = await refusal(server.client.raw(f"/etcdserverpb.Auth/{path}", message))
-        assert told.code in (Code.INTERNAL, Code.INVALID_ARGUMENT)
-    await server.client.auth.Authenticate(
-        pb.AuthenticateRequest(name=ROOT, password=password_of(ROOT))
-    )
-
-
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_jwt_from_before_reads_no_key_and_is_void_for_who_is_root_no_more(
-    transport: str, tmp_path: Path
-) -> None:
-    """That it manages users until then is a known limit, as on etcd: IsAdminPermitted."""
-
-    async def scenario() -> None:
-        secret = tmp_path / "secret"
-        secret.write_bytes(b"a secret of more than thirty-two bytes")
-        token = f"jwt,sign-method=HS256,priv-key={secret}"
-        async with running(transport=transport, auth_token=token, bcrypt_cost=CHEAP) as server:
-            await add_user(server.client, "eve", ROOT)
-            await enable(server.client)
-            eve = await as_user(server, "eve")
-            root = await as_user(server, ROOT)
-            change = pb.AuthUserChangePasswordRequest(name="eve", password="new")
-            await root.auth.UserChangePassword(change)
-            assert await refusal(eve.get(b"k")) == status.OLD_AUTH_REVISION
-            assert "eve" in (await eve.auth.UserList(pb.AuthUserListRequest())).users
-            revoked = pb.AuthUserRevokeRoleRequest(name="eve", role=ROOT)
-            await (await as_user(server, ROOT)).auth.UserRevokeRole(revoked)
-            assert await refusal(eve.auth.UserList(pb.AuthUserListRequest())) == DENIED
-
-    asyncio.run(scenario())
