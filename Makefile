@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip --disable-pip-version-check install --quiet --only-binary :all: --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check fix compat differential bench bench-full fuzz h2spec proto docs lock clean
+.PHONY: help run test test-slow check audit fix compat differential bench bench-full fuzz h2spec proto docs lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,11 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	$(PIP_INSTALL) -r $<
 	@touch $@
 
+# Apart from everything else: what audits is not what is audited.
+$(VENV)/.audit: requirements/audit.txt | $(BIN)/python
+	$(PIP_INSTALL) --upgrade --target $(VENV)/audit -r $<
+	@touch $@
+
 run: $(VENV)/.run  ## Serve on 127.0.0.1:2379 with the data in ./default.etcd
 	$(BIN)/python -m server $(ARGS)
 
@@ -65,6 +70,9 @@ check: $(VENV)/.dev  ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+audit: $(VENV)/.audit  ## Ask for known holes of the dependencies; see docs/threats.md
+	PYTHONPATH=$(VENV)/audit $(BIN)/python tools/audit.py
+
 fix: $(VENV)/.dev  ## Format, and repair what can be repaired by rule
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -75,7 +83,7 @@ $(GO_SCENARIOS): $(wildcard compat/go_clientv3/*.go) compat/go_clientv3/go.mod
 
 compat: $(VENV)/.compat $(VENV)/.aetcd compat/node_etcd3/node_modules/.made $(GO_SCENARIOS)  ## Drive the server, and etcd, with real etcd clients
 	$(BIN)/python -m compat --page docs/compatibility.md $(ARGS)
-	$(BIN)/python -m pytest -q compat/test_differential.py
+	$(BIN)/python -m pytest -q compat/test_differential.py compat/test_tls_matrix.py
 
 differential: $(VENV)/.compat  ## Put 100,000 random operations to the server and to etcd, and compare
 	$(BIN)/python -m compat.differential $(ARGS)
@@ -110,6 +118,7 @@ lock: $(VENV)/.dev  ## Pin the dependencies anew from the ranges in pyproject.to
 	$(LOCK) --upgrade --constraint requirements/dev.txt \
 		--output-file requirements/compat.txt requirements/compat.in
 	$(LOCK) --upgrade --output-file requirements/aetcd.txt requirements/aetcd.in
+	$(LOCK) --upgrade --output-file requirements/audit.txt requirements/audit.in
 	$(LOCK) --upgrade --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt requirements/bench.in
 

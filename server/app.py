@@ -212,7 +212,7 @@ class _Server:
 
     async def _listen(self, core: Core) -> Transport:
         config = self._config
-        tls = open_tls(config, self._clock, unix_s=time.time())
+        tls = open_tls(config, self._clock, unix_s=time.time)
         front = make_front(
             config, core.methods, self._clock, partial(HttpApp, metrics=core.metrics), tls
         )

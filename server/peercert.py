@@ -63,6 +63,19 @@ def serial_numbers(chain: Iterable[bytes]) -> list[int]:
     return [x509.load_der_x509_certificate(each).serial_number for each in chain]
 
 
+def are_valid_at(chain: Iterable[bytes], unix_s: float) -> bool:
+    """Whether certificates in DER, one at least, are all valid at that second since 1970.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    loaded = [x509.load_der_x509_certificate(each) for each in chain]
+    return bool(loaded) and all(
+        each.not_valid_before_utc.timestamp() <= unix_s <= each.not_valid_after_utc.timestamp()
+        for each in loaded
+    )
+
+
 def revoked_serials(data: bytes) -> frozenset[int]:
     """The serial numbers on a list of revoked certificates, in PEM or DER.
 

@@ -30,6 +30,7 @@ from server.settings.config import StartError
 
 # Of what is on disk; a store with a higher number is refused.
 #   1: RocksDB with a log of its own. 2: RocksDB behind a journal (`mvcc.backend.journal`).
+# Whoever raises it keeps a data directory of it: tools/make_datadir.py.
 FORMAT: Final = 2
 _META_FORMAT: Final = b"format"
 _META_CLUSTER: Final = b"clusterId"

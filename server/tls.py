@@ -6,7 +6,11 @@ What is always true:
      change nothing: the last good ones stay in force.
   2. Where a certificate is required of clients, none gets in without one that an authority
      vouches for, that is not revoked, and that is for an allowed host if any are named.
-  3. Handshakes are bounded in time by `HANDSHAKE_TIMEOUT_S`, in number by `HANDSHAKES_MAX`; and
+  3. A session that is taken up again, which OpenSSL lets a client of TLS 1.2 do for two hours, was
+     checked by it at its beginning only. So the list of revoked certificates is asked again, and
+     so is whether they all are valid still; other authorities make another context, which knows
+     no session of the last one's.
+  4. Handshakes are bounded in time by `HANDSHAKE_TIMEOUT_S`, in number by `HANDSHAKES_MAX`; and
      by `server.transport.room.ACCEPTS_MAX` in each turn of the loop, which one costs some 2 ms.
 """
 
@@ -50,11 +54,16 @@ class ServerTLS:
         security: Security,
         files: Files,
         clock: Clock,
+        unix_s: Callable[[], float],
         *,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
         handshakes_max: int = HANDSHAKES_MAX,
     ) -> None:
-        """Raises UnusableError: the files are not what they should be."""
+        """`unix_s` tells the time of day, which certificates go by.
+
+        Raises:
+            UnusableError: the files are not what they should be.
+        """
         self.requires_client_cert = security.requires_client_cert
         self._hosts = security.client_cert_allowed_hostname
         self._revoked: peercert.RevocationList | None = None
@@ -62,6 +71,7 @@ class ServerTLS:
             self._revoked = peercert.RevocationList(Path(security.client_crl_file))
             self._check_revoked(())
         self._clock = clock
+        self._unix_s = unix_s
         self._handshake_timeout_s = handshake_timeout_s
         self._handshakes_max = handshakes_max
         self._handshakes: weakref.WeakKeyDictionary[_Handshake, float] = weakref.WeakKeyDictionary()
@@ -96,17 +106,24 @@ class ServerTLS:
         }
 
     def admit(
-        self, certificate: peercert.Certificate, chain: Callable[[], Sequence[bytes]]
+        self,
+        certificate: peercert.Certificate,
+        chain: Callable[[], Sequence[bytes]],
+        *,
+        is_resumed: bool,
     ) -> str | None:
         """The CN of the client's certificate, if it has to have one.
 
-        `chain` gives what the client has sent, in DER: its own certificate and others.
+        `chain` gives what the client has sent, in DER: its own certificate and others. If the
+        session `is_resumed`, it has sent it when the session began.
 
         Raises:
             ssl.SSLError: the certificate is genuine, but not one to let in.
         """
         if not self.requires_client_cert:
             return None
+        if is_resumed and not peercert.are_valid_at(chain(), self._unix_s()):
+            raise ssl.SSLError("certificate of a resumed session is not valid any more")
         try:
             self._check_revoked(() if self._revoked is None else chain())
         except UnusableError as error:
@@ -198,7 +215,9 @@ class _Handshake(ssl.SSLObject):
             raise
         self.tls.ended(self)
         try:
-            self.peer_cn = self.tls.admit(self.getpeercert() or {}, self._chain)
+            self.peer_cn = self.tls.admit(
+                self.getpeercert() or {}, self._chain, is_resumed=bool(self.session_reused)
+            )
         except ssl.SSLError as error:
             self.tls.failed(error)
             raise
@@ -237,11 +256,11 @@ def peer_cn(transport: asyncio.BaseTransport) -> str | None:
     return connection.peer_cn if isinstance(connection, _Handshake) else None
 
 
-def open_tls(config: Config, clock: Clock, *, unix_s: float) -> ServerTLS | None:
+def open_tls(config: Config, clock: Clock, *, unix_s: Callable[[], float]) -> ServerTLS | None:
     """What the settings ask for; None if nobody is served with TLS.
 
     Args:
-        unix_s: the wall clock, from which a certificate made now is valid.
+        unix_s: the wall clock; a certificate made now is valid from now on.
 
     Raises:
         StartError
@@ -256,12 +275,12 @@ def open_tls(config: Config, clock: Clock, *, unix_s: float) -> ServerTLS | None
                 config.data_dir.absolute() / AUTO_DIRECTORY,
                 list(dict.fromkeys(_host(url) for url in secure)),
                 validity_years=config.self_signed_cert_validity,
-                unix_s=unix_s,
+                unix_s=unix_s(),
             )
         else:
             certificate, key = Path(config.cert_file), Path(config.key_file)
         authorities = Path(config.trusted_ca_file) if config.trusted_ca_file else None
-        return ServerTLS(config, Files(certificate, key, authorities), clock)
+        return ServerTLS(config, Files(certificate, key, authorities), clock, unix_s)
     except (UnusableError, OSError, ValueError) as error:
         raise StartError(f"TLS: {error}") from error
 

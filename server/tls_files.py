@@ -104,7 +104,8 @@ def make_context(security: Security, files: Files, alpn: Sequence[str] = ALPN) -
     if names:
         context.set_ciphers(":".join(names))
     context.set_alpn_protocols(alpn)
-    # A session that is taken up again is not checked again: not for its end, nor who vouches.
+    # A session that is taken up again is not checked again: not for its end, nor who vouches. No
+    # tickets leaves TLS 1.2 the sessions that the context remembers, see `server.tls`.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     _load_pair(context, files)

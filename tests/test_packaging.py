@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import pytest
 
 from server.settings.flags import parse
+from tools import audit
 from tools.gen_docs import ROOT
 
 UNIT = ROOT / "packaging" / "tenure.service"
@@ -59,3 +61,21 @@ def test_nothing_stands_between_the_container_and_the_server() -> None:
     """A shell as the first process would not pass a signal on."""
     entries = re.findall(r"^ENTRYPOINT (.*)$", CONTAINERFILE, re.MULTILINE)
     assert [json.loads(entry) for entry in entries] == [["/opt/tenure/bin/tenure"]]
+
+
+# --- what it is made of ---
+
+
+def test_no_version_is_locked_that_nobody_has_looked_at() -> None:
+    assert "pyjwt" in audit.locked()
+    assert audit.unseen() == [], (
+        "look at it, and write down what was found: requirements/audited.toml"
+    )
+
+
+def test_of_each_package_it_is_said_when_it_was_looked_at_and_what_was_found() -> None:
+    for name, entry in audit.audited().items():
+        assert set(entry) == {"version", "licence", "looked_at", "holes", "used_for"}, name
+        assert isinstance(entry["looked_at"], datetime.date), name
+        assert entry["licence"], name
+        assert entry["used_for"], name

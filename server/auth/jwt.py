@@ -10,6 +10,7 @@ found good. Whether it has run out is asked each time.
 from __future__ import annotations
 
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
@@ -53,8 +54,8 @@ class JwtTokens:
         try:
             payload = self._signatures.decode(token, self._verify_key, [self._method])
             claims = json.loads(payload)
-        except (jwt.PyJWTError, ValueError, TypeError):
-            return None
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            return None  # The last one: JSON nested deeper than the interpreter likes.
         if not _is_complete(claims):
             return None
         if len(token) <= CHECKED_LETTERS_MAX:
@@ -92,4 +93,5 @@ def _is_complete(claims: Any) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """JSON as Python reads it has infinity too, and what is no number at all."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -35,7 +35,7 @@ class HttpApp:
 
     def __init__(self, config: Config, methods: MethodTable, metrics: Sources) -> None:
         self._gateway = Gateway(methods, config.max_request_bytes + OVERHEAD_BYTES)
-        self._sockets = WebSockets(self._gateway)
+        self._sockets = WebSockets(self._gateway, config.cors)
         self._has_gateway = config.enable_grpc_gateway
         self._takes_names = config.client_cert_auth
         self._auth = metrics.state.auth

@@ -7,13 +7,15 @@ the same; answers are text. A browser cannot set headers here, so the token come
 `Bearer, TOKEN` or as the cookie `token`.
 
 It differs from etcd's where that one loses what it has to say: a refusal by the access rules is an
-HTTP answer and no WebSocket, and the end is said (1000; 1001 when the server ends).
+HTTP answer and no WebSocket, and the end is said (1000; 1001 when the server ends). And where a
+browser shows a cookie without being asked: it sends it along whichever page opens the WebSocket, so
+it counts only for a page of the server's own host or of an origin that --cors names.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from starlette.requests import cookie_parser
@@ -33,8 +35,10 @@ _GONE: Final[Message] = {"type": "http.disconnect"}
 class WebSockets:
     """An ASGI app for scopes of type `websocket`."""
 
-    def __init__(self, gateway: ASGIApp) -> None:
+    def __init__(self, gateway: ASGIApp, origins: Iterable[str] = ()) -> None:
+        """`origins`: whose pages may use the cookie of whoever looks at them; `*` names none."""
         self._gateway = gateway
+        self._origins = frozenset(origins)
         self._sockets: dict[_Socket, None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,11 +52,26 @@ class WebSockets:
         self._sockets[socket] = None
         try:
             await socket.say(accepted)
-            await self._gateway(_request(scope, headers, protocol), socket.receive, socket.send)
+            request = _request(scope, headers, self._token(headers, protocol))
+            await self._gateway(request, socket.receive, socket.send)
             code = _GOING_AWAY if socket.is_stopped else _ENDED
             await socket.say({"type": "websocket.close", "code": code})
         finally:
             del self._sockets[socket]
+
+    def _token(self, headers: Mapping[bytes, bytes], protocol: str) -> str:
+        cookie = cookie_parser(headers.get(b"cookie", b"").decode("latin-1")).get(_COOKIE)
+        if cookie is not None and self._may_use_cookie(headers):
+            return cookie
+        _, comma, token = protocol.partition(f"{_BEARER},")
+        return token.strip() if comma else ""
+
+    def _may_use_cookie(self, headers: Mapping[bytes, bytes]) -> bool:
+        origin = headers.get(b"origin")
+        if origin is None:  # No browser: it said itself what it sends.
+            return True
+        _, _, host = origin.partition(b"://")
+        return host == headers.get(b"host") or origin.decode("latin-1") in self._origins
 
     def stop(self) -> None:
         """End those whose request has not come yet; streams are the gateway's to end."""
@@ -127,10 +146,9 @@ class _Socket:
             return  # The client has left, which `receive` is about to say.
 
 
-def _request(scope: Scope, headers: Mapping[bytes, bytes], protocol: str) -> Scope:
+def _request(scope: Scope, headers: Mapping[bytes, bytes], token: str) -> Scope:
     """The request that stands for it."""
     fields = [(name, headers[name]) for name in _FORWARDED if name in headers]
-    token = _token(headers, protocol)
     if token:
         fields.append((b"authorization", token.encode("latin-1")))
     return {
@@ -147,11 +165,3 @@ def _request(scope: Scope, headers: Mapping[bytes, bytes], protocol: str) -> Sco
         "client": scope.get("client"),
         "server": scope.get("server"),
     }
-
-
-def _token(headers: Mapping[bytes, bytes], protocol: str) -> str:
-    cookie = cookie_parser(headers.get(b"cookie", b"").decode("latin-1")).get(_COOKIE)
-    if cookie is not None:
-        return cookie
-    _, comma, token = protocol.partition(f"{_BEARER},")
-    return token.strip() if comma else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ OK: Final = 0
 FAILED: Final = 1
 BAD_FEATURE: Final = 4
 BAD_ARGUMENTS: Final = 128
+USER_VARIABLE: Final = "ETCDCTL_USER"  # etcdctl's own.
 
 Say = Callable[[str], object]
 
@@ -104,7 +106,11 @@ def _parser() -> _Parser:
     )
     command.add_argument("--cert", type=Path, help="the client's own certificate")
     command.add_argument("--key", type=Path, help="and its key")
-    command.add_argument("--user", default="", help="name:password")
+    command.add_argument(
+        "--user",
+        default=os.environ.get(USER_VARIABLE, ""),
+        help=f"name:password; or in {USER_VARIABLE}, where no list of processes shows it",
+    )
     command.set_defaults(run=_save)
 
     command = commands.add_parser("status", help="say what a snapshot holds")

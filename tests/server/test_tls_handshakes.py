@@ -6,6 +6,7 @@ import asyncio
 import asyncio.sslproto
 import gc
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -71,6 +72,7 @@ async def door(
         Security(),
         Files(own.cert_file, own.key_file, None),
         clock or SystemClock(),
+        time.time,
         handshake_timeout_s=timeout_s,
         handshakes_max=most,
     )
@@ -179,7 +181,9 @@ def test_a_listener_may_offer_other_protocols(tmp_path: Path, socket: Path) -> N
     async def scenario() -> None:
         authority = Authority.make(tmp_path)
         own = authority.issue("server")
-        tls = ServerTLS(Security(), Files(own.cert_file, own.key_file, None), SystemClock())
+        tls = ServerTLS(
+            Security(), Files(own.cert_file, own.key_file, None), SystemClock(), time.time
+        )
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(Greeter, socket, **tls.listening(ALPN_HTTP1))
         reader, writer = await asyncio.open_unix_connection(
@@ -197,7 +201,7 @@ def test_a_listener_may_offer_other_protocols(tmp_path: Path, socket: Path) -> N
 def test_the_bounds_are_told_to_asyncio(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     own = authority.issue("server")
-    tls = ServerTLS(Security(), Files(own.cert_file, own.key_file, None), SystemClock())
+    tls = ServerTLS(Security(), Files(own.cert_file, own.key_file, None), SystemClock(), time.time)
     assert asyncio.sslproto.SSLProtocol.max_size > 0, "this Python has what we set"
     assert tls.listening()["ssl_handshake_timeout"] == HANDSHAKE_TIMEOUT_S
     assert asyncio.sslproto.SSLProtocol.max_size == BUFFER_BYTES

@@ -63,12 +63,15 @@ class Authority:
         )
         return cls(directory, name, key, own)
 
-    def subordinate(self, name: str) -> Authority:
-        """An authority that this one vouches for; what it issues comes with its own certificate."""
+    def subordinate(self, name: str, *, may_sign: bool = True) -> Authority:
+        """An authority that this one vouches for; what it issues comes with its own certificate.
+
+        Unless it `may_sign` its certificate says that it is none.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         own = (
             _builder(_name(name), self._own.subject, key, begins=-30, ends=30)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.BasicConstraints(ca=may_sign, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
         )
         return Authority(self._directory, name, key, own, is_sent_along=True)
@@ -86,22 +89,41 @@ class Authority:
         begins: int = -2,
         ends: int = 2,
         password: bytes = b"",
+        usages: Sequence[x509.ObjectIdentifier] = _ANYONE,
     ) -> Issued:
-        """A certificate for a server or a client; `begins` and `ends` in days from now."""
+        """A certificate for a server or a client; `begins` and `ends` in days from now.
+
+        Without `usages` it does not say what it is for.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [_general(host) for host in hosts]
-        certificate = (
-            _builder(_name(cn), self._own.subject, key, begins=begins, ends=ends)
-            .add_extension(x509.ExtendedKeyUsage(_ANYONE), critical=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
+        builder = _builder(_name(cn), self._own.subject, key, begins=begins, ends=ends)
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        certificate = _for_hosts(builder, hosts).sign(self._key, hashes.SHA256())
+        sent = [certificate, self._own] if self._is_sent_along else [certificate]
+        return self._written(cn, key, certificate, sent, password)
+
+    def self_signed(self, cn: str) -> Issued:
+        """A certificate that nobody vouches for, of somebody who takes an issued one's name."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = _builder(_name(cn), _name(cn), key, begins=-2, ends=2)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(_ANYONE), critical=False)
+        certificate = _for_hosts(builder, ("localhost",)).sign(key, hashes.SHA256())
+        return self._written(cn, key, certificate, [certificate], b"")
+
+    def _written(
+        self,
+        cn: str,
+        key: ec.EllipticCurvePrivateKey,
+        certificate: x509.Certificate,
+        sent: Sequence[x509.Certificate],
+        password: bytes,
+    ) -> Issued:
         encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
         if password:
             encryption = serialization.BestAvailableEncryption(password)
         stem = self._directory / f"{self.name}-{cn}-{certificate.serial_number:x}"
         issued = Issued(stem.with_suffix(".crt"), stem.with_suffix(".key"), certificate)
-        sent = [certificate, self._own] if self._is_sent_along else [certificate]
         issued.cert_file.write_bytes(
             b"".join(each.public_bytes(serialization.Encoding.PEM) for each in sent)
         )
@@ -151,6 +173,11 @@ def _builder(
         .not_valid_before(now + begins * _DAY)
         .not_valid_after(now + ends * _DAY)
     )
+
+
+def _for_hosts(builder: x509.CertificateBuilder, hosts: Sequence[str]) -> x509.CertificateBuilder:
+    names = [_general(host) for host in hosts]
+    return builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
 
 
 def _name(cn: str) -> x509.Name:

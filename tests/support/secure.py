@@ -159,7 +159,7 @@ async def secure(
         socket = Path(directory) / "s"
         urls = parse_urls(f"unixs://{socket}")
         config = Config(transport=transport, listen_client_urls=urls, **settings)
-        tls = open_tls(config, clock, unix_s=time.time())
+        tls = open_tls(config, clock, unix_s=time.time)
         assert tls is not None
         methods = MethodTable()
         for name in ("KV", "Watch"):

@@ -185,6 +185,22 @@ async def test_a_handshake_that_is_none_is_refused_and_the_connection_ends(
         ({"cookie": "a=b; token=abc"}, b"abc", None),
         ({"cookie": "token=abc", "sec-websocket-protocol": "Bearer, d"}, b"abc", "Bearer"),
         ({"authorization": "abc"}, None, None),  # etcd's does not pass it on either.
+        # A cookie comes along whichever page it is that asks.
+        ({"cookie": "token=abc", "origin": "https://a", "host": "a"}, b"abc", None),
+        ({"cookie": "token=abc", "origin": "https://a", "host": "a:1"}, None, None),
+        ({"cookie": "token=abc", "origin": "https://b", "host": "a"}, None, None),
+        ({"cookie": "token=abc", "origin": "null", "host": "a"}, None, None),
+        ({"cookie": "token=abc", "origin": "https://named", "host": "a"}, b"abc", None),
+        (
+            {
+                "cookie": "token=abc",
+                "origin": "https://b",
+                "host": "a",
+                "sec-websocket-protocol": "Bearer, d",
+            },
+            b"d",
+            "Bearer",
+        ),
     ],
 )
 @web()
@@ -212,7 +228,7 @@ async def test_the_token_comes_as_a_protocol_or_a_cookie(
         "query_string": b"method=GET",
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
-    await WebSockets(gateway)(scope, receive, send)
+    await WebSockets(gateway, ("*", "https://named"))(scope, receive, send)
     (request,) = asked
     assert (request["type"], request["method"], request["scheme"]) == ("http", "POST", "https")
     assert dict(request["headers"]).get(b"authorization") == token

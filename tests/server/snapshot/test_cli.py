@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from server.datadir import DataDir, DataDirError
+from server.snapshot.cli import USER_VARIABLE
 from server.snapshot.progress import LOGGED_S, SHOWN_S, Progress
 from tests.server.snapshot.rows import put, snapshot
 from tests.server.snapshot.support import ETCD_3_5
 from tests.support.clock import FakeClock
 from tests.support.process import ROOT
 from tests.support.serving import Running, served
+from tests.support.users import CHEAP, enable, password_of
 
 END_MAX_S = 60.0
 SNAP = str(ETCD_3_5.path)
@@ -174,3 +176,17 @@ def test_where_nobody_looks_only_the_log_is_told(caplog: pytest.LogCaptureFixtur
             clock.jump(seconds)
             progress("copying", 1, 2)
     assert [record.message for record in caplog.records] == ["still at work"] * 2
+
+
+@served(bcrypt_cost=CHEAP)
+async def test_the_password_need_not_be_an_argument(
+    server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever lists the processes of the machine sees arguments, and not the environment."""
+    await enable(server.client)
+    arguments = ("save", str(tmp_path / "f"), "--endpoints", server.target)
+    assert (await asyncio.to_thread(_tenure, *arguments)).returncode == 1
+    monkeypatch.setenv(USER_VARIABLE, f"root:{password_of('root')}")
+    run = await asyncio.to_thread(_tenure, *arguments)
+    assert run.returncode == 0, run.stderr
+    assert password_of("root") not in run.stdout + run.stderr
