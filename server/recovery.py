@@ -13,7 +13,7 @@ from typing import Final
 
 from lease.errors import CorruptLeaseError
 from lease.lessor import LeaseID, Lessor
-from mvcc.backend.base import Backend, Batch, Column
+from mvcc.backend.base import Backend, Column
 from mvcc.backend.errors import BackendError
 from mvcc.backend.mark import Mark
 from mvcc.compaction import META_FINISHED, META_FREED, META_SCHEDULED, Compactor
@@ -54,30 +54,18 @@ class StoreLeaseBucket:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._batch: Batch | None = None
-        self._unwritten: dict[bytes, int] = {}  # Sizes of the values put in `_batch`.
 
     def put(self, key: bytes, value: bytes) -> None:
-        self._open_batch().put(Column.LEASE, key, value)
-        self._unwritten[key] = len(value)
-        self._store.in_use += len(key) + len(value)
+        store = self._store
+        assert store.batch is not None
+        store.batch.put(Column.LEASE, key, value)
+        store.in_use += len(key) + len(value)
 
-    def delete(self, key: bytes) -> None:
-        self._open_batch().delete(Column.LEASE, key)
-        size = self._unwritten.pop(key, None)
-        if size is None:
-            value = self._store.backend.get(Column.LEASE, key)
-            assert value is not None, "only what is there is deleted"
-            size = len(value)
-        self._store.in_use -= len(key) + size
-
-    def _open_batch(self) -> Batch:
-        batch = self._store.batch
-        assert batch is not None
-        if batch is not self._batch:
-            self._batch = batch
-            self._unwritten.clear()
-        return batch
+    def delete(self, key: bytes, value: bytes) -> None:
+        store = self._store
+        assert store.batch is not None
+        store.batch.delete(Column.LEASE, key)
+        store.in_use -= len(key) + len(value)
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Every row. The store's size counts the rows that pass: it was restored without them."""

@@ -49,7 +49,7 @@ def test_rows_are_put_found_listed_and_deleted_under_their_ids() -> None:
     for lease_id in (NEGATIVE, L1):
         bucket.put(encode_key(lease_id), encode_value(lease_id, 7))
     assert list(bucket.ttls().items()) == [(L1, 7), (NEGATIVE, 7)]
-    bucket.delete(encode_key(L1))
+    bucket.delete(encode_key(L1), encode_value(L1, 7))
     assert bucket.ttls() == {NEGATIVE: 7}
 
 
