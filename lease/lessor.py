@@ -334,12 +334,12 @@ class Lessor:
         leases: dict[LeaseID, Lease] = {}
         odd: dict[LeaseID, bytes] = {}
         ttl_min = self._ttl_min
-        for key, value in self._bucket.scan():
-            lease_id, ttl = record.decode(key, value)
+        for lease_id, ttl, strange in record.decode_all(self._bucket.scan()):
+            if strange is not None:
+                odd[lease_id] = strange
             if ttl < ttl_min:
+                odd.setdefault(lease_id, record.encode_value(lease_id, ttl))
                 ttl = ttl_min
-            if value != record.encode_value(lease_id, ttl):
-                odd[lease_id] = value
             leases[lease_id] = Lease(lease_id, ttl, FOREVER)
         self._reset(leases)
         self._odd = odd

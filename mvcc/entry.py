@@ -34,13 +34,21 @@ class Entry:
 
     __slots__ = ("create_revision", "frame", "lease", "mod_revision", "older", "sub", "version")
 
-    def __init__(self) -> None:
-        self.frame: bytes | None = None
-        self.create_revision = 0
-        self.mod_revision = 0
-        self.sub = 0
-        self.version = 0
-        self.lease = 0
+    def __init__(
+        self,
+        frame: bytes | None = None,
+        create_revision: int = 0,
+        mod_revision: int = 0,
+        sub: int = 0,
+        version: int = 0,
+        lease: int = 0,
+    ) -> None:
+        self.frame = frame
+        self.create_revision = create_revision
+        self.mod_revision = mod_revision
+        self.sub = sub
+        self.version = version
+        self.lease = lease
         self.older: array[int] | None = None  # main, sub << 1 | is_tombstone, main, ...
 
     def supersede(self) -> None:

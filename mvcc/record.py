@@ -15,6 +15,7 @@ from typing import Final
 
 from etcdpb.kv_pb2 import KeyValue
 
+_SHORT: Final = tuple(bytes((number,)) for number in range(0x80))  # Varints of one byte.
 _KV_TAG: Final = b"\x12"  # Field 2, length-delimited.
 _PREV_KV_TAG: Final = b"\x1a"  # Field 3 of Event, length-delimited.
 _DELETE_TYPE: Final = b"\x08\x01"  # Event.type = DELETE.
@@ -24,7 +25,9 @@ _EVENTS_TAG: Final = b"\x5a"  # WatchResponse.events, field 11, length-delimited
 def varint(number: int) -> bytes:
     """`number` as a protobuf varint; a negative one as its 64-bit two's complement."""
     if 0 <= number < 0x80:
-        return bytes((number,))
+        return _SHORT[number]
+    if 0 < number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     number &= 0xFFFF_FFFF_FFFF_FFFF
     out = bytearray()
     while number > 0x7F:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from lease.errors import CorruptLeaseError
+from lease.errors import CorruptLeaseError, LeaseNotFoundError
 from lease.lessor import LeaseID, Lessor
 from mvcc.backend.base import Backend, Column
 from mvcc.backend.errors import BackendError
@@ -69,9 +69,11 @@ class StoreLeaseBucket:
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Every row. The store's size counts the rows that pass: it was restored without them."""
+        size = 0
         for key, value in self._store.backend.scan(Column.LEASE):
-            self._store.in_use += len(key) + len(value)
+            size += len(key) + len(value)
             yield key, value
+        self._store.in_use += size
 
 
 def recover(
@@ -145,15 +147,17 @@ def _attach(store: Store, lessor: Lessor) -> None:
     Raises:
         CorruptRecordError: a key's lease has no record. The two share a batch, so one was lost.
     """
-    leases = {lease.id for lease in lessor.leases()}
     for key, entry in store.index.entries.items():
         if entry.lease:
-            if entry.lease not in leases:
+            try:
+                lease_id = lessor.lookup(LeaseID(entry.lease)).id
+            except LeaseNotFoundError as error:
                 reason = f"key {key!r} belongs to it, and it has no record"
                 raise CorruptRecordError(
                     "lease", (entry.lease % (1 << 64)).to_bytes(8, "big"), reason
-                )
-            lessor.attach(LeaseID(entry.lease), (key,))
+                ) from error
+            entry.lease = lease_id  # The same number, in the lessor's own object: 32 bytes less.
+            lessor.attach(lease_id, (key,))
 
 
 def _note_start(store: Store, auth: AuthStore, identity: Identity, term: int) -> None:
