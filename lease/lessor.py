@@ -195,6 +195,16 @@ class Lessor:
                 del self._items[key]
                 self._remove_key(lease, key)
 
+    def _let_go(self, lease: Lease, keys: Iterable[bytes]) -> None:
+        """Detach `keys`, which are all that the lease has had and may still have."""
+        items = self._items
+        for key in keys:
+            if items.get(key) is lease:
+                del items[key]
+        if lease.keys is not None:
+            lease.keys = None
+            self._keyed -= 1
+
     def _remove_key(self, lease: Lease, key: bytes) -> None:
         lease.remove_key(key)
         if lease.keys is None:
@@ -220,7 +230,7 @@ class Lessor:
             txn.end()
             # The lease leaves the maps last: a transaction that detaches what it deletes must
             # find it. The other order leaked entries of the item map in etcd (#16053).
-            self.detach(lease_id, keys)
+            self._let_go(lease, keys)
         else:
             self._forget(lease)
         del self._leases[lease_id]

@@ -53,10 +53,12 @@ class Entry:
 
     def supersede(self) -> None:
         """Move the newest version to the older ones. The caller sets the new one at once."""
+        code = self.sub << 1 | (self.frame is None)
         if self.older is None:
-            self.older = array("Q")
-        self.older.append(self.mod_revision)
-        self.older.append(self.sub << 1 | (self.frame is None))
+            self.older = array("Q", (self.mod_revision, code))
+        else:
+            self.older.append(self.mod_revision)
+            self.older.append(code)
 
     def as_of(self, revision: int) -> Version | None:
         """The newest version at or below `revision`; it may be a tombstone."""

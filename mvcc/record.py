@@ -15,19 +15,23 @@ from typing import Final
 
 from etcdpb.kv_pb2 import KeyValue
 
-_SHORT: Final = tuple(bytes((number,)) for number in range(0x80))  # Varints of one byte.
+_KEY_TAG: Final = b"\x0a"  # KeyValue.key, field 1.
+_MOD_REVISION_TAG: Final = b"\x18"  # KeyValue.mod_revision, field 3, a varint.
 _KV_TAG: Final = b"\x12"  # Field 2, length-delimited.
 _PREV_KV_TAG: Final = b"\x1a"  # Field 3 of Event, length-delimited.
 _DELETE_TYPE: Final = b"\x08\x01"  # Event.type = DELETE.
 _EVENTS_TAG: Final = b"\x5a"  # WatchResponse.events, field 11, length-delimited.
+_ONE_OCTET: Final = [bytes((number,)) for number in range(0x80)]
 
 
 def varint(number: int) -> bytes:
     """`number` as a protobuf varint; a negative one as its 64-bit two's complement."""
     if 0 <= number < 0x80:
-        return _SHORT[number]
-    if 0 < number < 0x4000:
+        return _ONE_OCTET[number]
+    if 0 <= number < 0x4000:
         return bytes((number & 0x7F | 0x80, number >> 7))
+    if 0 <= number < 0x20_0000:
+        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
     number &= 0xFFFF_FFFF_FFFF_FFFF
     out = bytearray()
     while number > 0x7F:
@@ -58,9 +62,19 @@ def parse(framed: bytes) -> KeyValue:
     return KeyValue.FromString(unframe(framed))
 
 
+def tombstone(key: bytes) -> bytes:
+    """The KeyValue of a tombstone's row: the key, which is never empty, and nothing else."""
+    return _KEY_TAG + varint(len(key)) + key
+
+
 def tombstone_event(key: bytes, main: int) -> bytes:
     """The body of a DELETE event: key and revision of the deletion, as etcd sends it."""
-    return _DELETE_TYPE + frame(KeyValue(key=key, mod_revision=main).SerializeToString())
+    return deletion(tombstone(key), main)
+
+
+def deletion(row: bytes, main: int) -> bytes:
+    """The same, of the row that `tombstone` made."""
+    return _DELETE_TYPE + frame(row + _MOD_REVISION_TAG + varint(main))
 
 
 def event_field(event: bytes, prev: bytes | None) -> bytes:
