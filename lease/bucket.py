@@ -17,7 +17,9 @@ class LeaseBucket(Protocol):
 
     def put(self, key: bytes, value: bytes) -> None: ...
 
-    def delete(self, key: bytes) -> None: ...
+    def delete(self, key: bytes, value: bytes) -> None:
+        """Remove a row that is there. `value` is what stands in it: nobody need read it to know."""
+        ...
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Every row, in byte order of its key."""

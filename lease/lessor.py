@@ -82,6 +82,10 @@ class Lessor:
         self._leases: dict[LeaseID, Lease] = {}  # In the order of their grants.
         self._items: dict[bytes, Lease] = {}
         self._keyed = 0  # Leases that have a key.
+        self._ttl = ttl_min  # Of the newest grant.
+        # Records that `recover` found and that no grant would write: a TTL that it raised, or
+        # a field that etcd knows and we do not.
+        self._odd: dict[LeaseID, bytes] = {}
         self._wheel = Wheel(self._leases)
 
     def __len__(self) -> int:
@@ -123,6 +127,10 @@ class Lessor:
         """
         self.check_grant(lease_id, ttl)
         ttl = max(ttl, self._ttl_min)
+        if ttl == self._ttl:
+            ttl = self._ttl  # One object for leases alike: 32 bytes less for each.
+        else:
+            self._ttl = ttl
         lease = Lease(lease_id, ttl, now + ttl if self._primary else FOREVER)
         self._bucket.put(record.encode_key(lease_id), record.encode_value(lease_id, ttl))
         self._leases[lease_id] = lease
@@ -192,6 +200,16 @@ class Lessor:
                 del self._items[key]
                 self._remove_key(lease, key)
 
+    def _let_go(self, lease: Lease, keys: Iterable[bytes]) -> None:
+        """Detach `keys`, which are all that the lease has had and may still have."""
+        items = self._items
+        for key in keys:
+            if items.get(key) is lease:
+                del items[key]
+        if lease.keys is not None:
+            lease.keys = None
+            self._keyed -= 1
+
     def _remove_key(self, lease: Lease, key: bytes) -> None:
         lease.remove_key(key)
         if lease.keys is None:
@@ -213,16 +231,23 @@ class Lessor:
             txn = self._range_deleter()
             for key in keys:
                 txn.delete_range(key, None)
-            self._bucket.delete(record.encode_key(lease_id))
+            self._forget(lease)
             txn.end()
+            # The lease leaves the maps last: a transaction that detaches what it deletes must
+            # find it. The other order leaked entries of the item map in etcd (#16053).
+            self._let_go(lease, keys)
         else:
-            self._bucket.delete(record.encode_key(lease_id))
-        # The lease leaves the maps last: a transaction that detaches what it deletes must find
-        # it. The other order leaked entries of the item map in etcd (#16053).
-        self.detach(lease_id, keys)
+            self._forget(lease)
         del self._leases[lease_id]
         lease.expiry = GONE
         return len(keys)
+
+    def _forget(self, lease: Lease) -> None:
+        """Delete the record, whose value follows from the lease unless it is an odd one."""
+        value = self._odd.pop(lease.id, None) if self._odd else None
+        if value is None:
+            value = record.encode_value(lease.id, lease.ttl)
+        self._bucket.delete(record.encode_key(lease.id), value)
 
     # Time
 
@@ -322,11 +347,17 @@ class Lessor:
             CorruptLeaseError: the bucket has a row that no lessor wrote; nothing has changed.
         """
         leases: dict[LeaseID, Lease] = {}
+        odd: dict[LeaseID, bytes] = {}
         ttl_min = self._ttl_min
-        for key, value in self._bucket.scan():
-            lease_id, ttl = record.decode(key, value)
-            leases[lease_id] = Lease(lease_id, ttl if ttl > ttl_min else ttl_min, FOREVER)
+        for lease_id, ttl, strange in record.decode_all(self._bucket.scan()):
+            if strange is not None:
+                odd[lease_id] = strange
+            if ttl < ttl_min:
+                odd.setdefault(lease_id, record.encode_value(lease_id, ttl))
+                ttl = ttl_min
+            leases[lease_id] = Lease(lease_id, ttl, FOREVER)
         self._reset(leases)
+        self._odd = odd
 
     def stop(self) -> None:
         """Let go of everything held in memory, not primary. The records stay on disk."""
@@ -337,6 +368,7 @@ class Lessor:
         self._leases = leases
         self._items = {}
         self._keyed = 0
+        self._odd = {}
         self._wheel = Wheel(leases)
 
     # Looking in from outside

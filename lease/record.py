@@ -9,6 +9,7 @@ record of each key says which lease it belongs to.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -19,6 +20,7 @@ from lease.lease import NO_LEASE, TTL_MAX_S, LeaseID
 
 # Two's complement, so a signed int64 has the bytes of its uint64 cast.
 _KEY: Final = struct.Struct(">q")
+_RECORD: Final = lease_pb2.Lease()  # Filled anew for each: a third of the cost of a new one.
 
 
 def encode_key(lease_id: LeaseID) -> bytes:
@@ -28,7 +30,34 @@ def encode_key(lease_id: LeaseID) -> bytes:
 
 def encode_value(lease_id: LeaseID, ttl: int) -> bytes:
     """The record of a lease granted for `ttl` seconds."""
-    return lease_pb2.Lease(ID=lease_id, TTL=ttl).SerializeToString()
+    _RECORD.ID = lease_id
+    _RECORD.TTL = ttl
+    return _RECORD.SerializeToString()
+
+
+def decode_all(
+    rows: Iterable[tuple[bytes, bytes]],
+) -> Iterator[tuple[LeaseID, int, bytes | None]]:
+    """Of each row the id, the TTL in seconds, and its value if `encode_value` would not make it.
+
+    Most leases have the TTL of the one before. So a row is first held against what such a lease
+    would have: that says all there is to know of it, for half the cost of parsing it.
+
+    Raises:
+        CorruptLeaseError: as `decode`.
+    """
+    likely = lease_pb2.Lease(TTL=1)
+    ttl = 1
+    for key, value in rows:
+        if len(key) == _KEY.size:
+            (lease_id,) = _KEY.unpack(key)
+            likely.ID = lease_id
+            if likely.SerializeToString() == value and lease_id != NO_LEASE:
+                yield lease_id, ttl, None
+                continue
+        lease_id, ttl = decode(key, value)
+        likely.TTL = ttl
+        yield lease_id, ttl, None if value == encode_value(lease_id, ttl) else value
 
 
 def decode(key: bytes, value: bytes) -> tuple[LeaseID, int]:

@@ -9,6 +9,7 @@ of another kind counts as zero or empty, as protobuf's getters give it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from etcdpb.kv_pb2 import KeyValue
 from etcdpb.rpc_pb2 import Compare
@@ -17,20 +18,31 @@ from mvcc.keyrange import KeyRange
 from mvcc.record import parse
 from mvcc.store import Store
 
+_NOTHING: Final = (None,)  # What a key that does not exist compares as.
+
 
 def all_hold(store: Store, compares: Iterable[Compare]) -> bool:
     """Whether all conditions hold; none at all do."""
-    return all(_holds(store, compare) for compare in compares)
+    for compare in compares:  # noqa: SIM110  # a generator costs as much as all the rest
+        if not _holds(store, compare):
+            return False
+    return True
 
 
 def _holds(store: Store, compare: Compare) -> bool:
-    keys = store.index.keys(KeyRange.from_wire(compare.key, compare.range_end))
-    if not keys:
-        return compare.target != Compare.VALUE and _compare_number(None, compare)
-    entries = store.index.entries
+    if not compare.range_end:
+        entry = store.index.live(compare.key)
+        found = [] if entry is None else [entry]
+    else:
+        entries = store.index.entries
+        keys = store.index.keys(KeyRange.from_wire(compare.key, compare.range_end))
+        found = [entries[key] for key in keys]
     if compare.target == Compare.VALUE:
-        return all(_compare_value(entries[key], compare) for key in keys)
-    return all(_compare_number(entries[key], compare) for key in keys)
+        return bool(found) and all(_compare_value(entry, compare) for entry in found)
+    for entry in found or _NOTHING:  # noqa: SIM110  # as above
+        if not _compare_number(entry, compare):
+            return False
+    return True
 
 
 def _compare_value(entry: Entry, compare: Compare) -> bool:

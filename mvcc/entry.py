@@ -34,21 +34,31 @@ class Entry:
 
     __slots__ = ("create_revision", "frame", "lease", "mod_revision", "older", "sub", "version")
 
-    def __init__(self) -> None:
-        self.frame: bytes | None = None
-        self.create_revision = 0
-        self.mod_revision = 0
-        self.sub = 0
-        self.version = 0
-        self.lease = 0
+    def __init__(
+        self,
+        frame: bytes | None = None,
+        create_revision: int = 0,
+        mod_revision: int = 0,
+        sub: int = 0,
+        version: int = 0,
+        lease: int = 0,
+    ) -> None:
+        self.frame = frame
+        self.create_revision = create_revision
+        self.mod_revision = mod_revision
+        self.sub = sub
+        self.version = version
+        self.lease = lease
         self.older: array[int] | None = None  # main, sub << 1 | is_tombstone, main, ...
 
     def supersede(self) -> None:
         """Move the newest version to the older ones. The caller sets the new one at once."""
+        code = self.sub << 1 | (self.frame is None)
         if self.older is None:
-            self.older = array("Q")
-        self.older.append(self.mod_revision)
-        self.older.append(self.sub << 1 | (self.frame is None))
+            self.older = array("Q", (self.mod_revision, code))
+        else:
+            self.older.append(self.mod_revision)
+            self.older.append(code)
 
     def as_of(self, revision: int) -> Version | None:
         """The newest version at or below `revision`; it may be a tombstone."""

@@ -1,32 +1,37 @@
 """The keys in order, and the newest version of each.
 
-Two sorted lists: keys that are live, and keys whose newest version is a tombstone but which
+Two ordered lists: keys that are live, and keys whose newest version is a tombstone but which
 older revisions may still show. So counting and ranging over the present never walks the dead.
+A key that is deleted moves from one to the other when somebody next looks at either, and all that
+have gathered move at once; one that is put anew before that never moves.
 
 Invariants, checked by `check_invariants`:
-  1. `live` holds exactly the keys whose entry has a frame; `dead` all the others.
-  2. No entry without a version: a key that compaction emptied is in neither list.
+  1. `live` holds exactly the keys whose entry has a frame, and those `gone`; `dead` all the others.
+  2. No entry without a version: a key that compaction emptied is in none of them.
+  3. `gone` has at most `GONE_MAX` keys.
 """
 
 from __future__ import annotations
 
-from itertools import islice
-
-from sortedcontainers import SortedList
+from typing import Final
 
 from mvcc.entry import Entry
+from mvcc.keylist import KeyList
 from mvcc.keyrange import KeyRange
+
+GONE_MAX: Final = 10_000  # Deleted keys that may wait to be moved: some 3 ms of work.
 
 
 class Index:
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
-        self._live: SortedList[bytes] = SortedList()
-        self._dead: SortedList[bytes] = SortedList()
+        self._live = KeyList()
+        self._dead = KeyList()
+        self._gone: dict[bytes, None] = {}  # In the order in which they were deleted.
 
     def __len__(self) -> int:
         """How many keys are live."""
-        return len(self._live)
+        return len(self._live) - len(self._gone)
 
     def live(self, key: bytes) -> Entry | None:
         """The entry of `key` if it exists now."""
@@ -44,8 +49,11 @@ class Index:
         else:
             entry.supersede()
             if version == 1:
-                self._dead.remove(key)
-                self._live.add(key)
+                if key in self._gone:
+                    del self._gone[key]
+                else:
+                    self._dead.remove(key)
+                    self._live.add(key)
         entry.frame = frame
         entry.create_revision = create
         entry.mod_revision = main
@@ -61,50 +69,62 @@ class Index:
         entry.create_revision = entry.version = entry.lease = 0
         entry.mod_revision = main
         entry.sub = sub
-        self._live.remove(key)
-        self._dead.add(key)
+        gone = self._gone
+        gone[key] = None
+        if len(gone) >= GONE_MAX:
+            self._settle()
 
     def drop(self, key: bytes) -> None:
         """Forget a key of which nothing but the newest tombstone is left."""
         entry = self.entries.pop(key)
         assert entry.frame is None
         assert entry.older is None
+        self._settle()
         self._dead.remove(key)
 
     def count(self, keys: KeyRange) -> int:
-        """How many live keys lie in `keys`. O(log n)."""
-        start: int = self._live.bisect_left(keys.start)
-        end: int = len(self._live) if keys.end is None else self._live.bisect_left(keys.end)
-        return max(0, end - start)
+        """How many live keys lie in `keys`."""
+        self._settle()
+        return self._live.count(keys.start, keys.end)
 
     def keys(self, keys: KeyRange, limit: int = 0, *, reverse: bool = False) -> list[bytes]:
         """Live keys in `keys`, in byte order, at most `limit` of them if that is above 0."""
-        if keys.is_empty:
-            return []
-        found = self._live.irange(keys.start, keys.end, (True, False), reverse)
-        return list(islice(found, limit) if limit > 0 else found)
+        if keys.is_single:
+            return [keys.start] if self.live(keys.start) is not None else []
+        self._settle()
+        return self._live.slice(keys.start, keys.end, limit, reverse=reverse)
 
     def keys_ever(self, keys: KeyRange) -> list[bytes]:
         """Keys in `keys` that are live or were at some revision still kept, in byte order."""
-        if keys.is_empty:
-            return []
-        live = self._live.irange(keys.start, keys.end, (True, False))
-        dead = self._dead.irange(keys.start, keys.end, (True, False))
-        return sorted([*live, *dead])
+        self._settle()
+        live = self._live.slice(keys.start, keys.end)
+        return sorted(live + self._dead.slice(keys.start, keys.end))
+
+    def _settle(self) -> None:
+        """Move what was deleted from the living to the dead."""
+        if self._gone:
+            gone = sorted(self._gone)
+            self._gone = {}
+            self._live.remove_all(gone)
+            self._dead.add_all(gone)
 
     def load(self, entries: dict[bytes, Entry]) -> None:
         """Replace everything by `entries`. For recovery: one sort, no insertion."""
         self.entries = entries
-        self._live = SortedList(key for key, entry in entries.items() if entry.frame is not None)
-        self._dead = SortedList(key for key, entry in entries.items() if entry.frame is None)
+        self._live = KeyList(key for key, entry in entries.items() if entry.frame is not None)
+        self._dead = KeyList(key for key, entry in entries.items() if entry.frame is None)
+        self._gone = {}
 
     def check_invariants(self) -> None:
         """Assert what the module docstring promises. O(n); for tests."""
         live = {key for key, entry in self.entries.items() if entry.frame is not None}
-        assert set(self._live) == live
-        assert len(self._live) == len(live)
-        assert set(self._dead) == self.entries.keys() - live
-        assert len(self._dead) == len(self.entries) - len(live)
+        gone = set(self._gone)
+        assert len(gone) < GONE_MAX
+        assert gone <= self.entries.keys() - live
+        assert self._live.slice(b"", None) == sorted(live | gone)
+        assert self._dead.slice(b"", None) == sorted(self.entries.keys() - live - gone)
+        self._live.check_invariants()
+        self._dead.check_invariants()
         for entry in self.entries.values():
             assert entry.mod_revision > 0
             older = list(entry.since(0, entry.mod_revision))

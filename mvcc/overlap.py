@@ -14,7 +14,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import TypeVar
 
-from etcdpb.rpc_pb2 import RequestOp
+from etcdpb.rpc_pb2 import DeleteRangeRequest, PutRequest
+from mvcc.plan import Operation, Plan
 
 
 class DuplicateKeyError(Exception):
@@ -55,34 +56,35 @@ class _Intervals:
         return at > 0 and key < self.ends[at - 1]
 
 
-def check_overlap(operations: Sequence[RequestOp]) -> None:
+def check_overlap(operations: Sequence[Operation]) -> None:
     """Refuse one branch of a transaction if it writes a key twice.
 
     Raises:
         DuplicateKeyError
     """
+    if len(operations) == 1 and not isinstance(operations[0], Plan):
+        return  # There is nothing that it could meet.
     _writes(operations)
 
 
-def _writes(operations: Sequence[RequestOp]) -> tuple[set[bytes], _Intervals]:
+def _writes(operations: Sequence[Operation]) -> tuple[set[bytes], _Intervals]:
     """The keys that `operations` put, and the ranges they delete: both the caller's to change."""
     deletes = _Intervals()
     for operation in operations:
-        if operation.HasField("request_delete_range"):
-            request = operation.request_delete_range
-            deletes.add(request.key, request.range_end or request.key + b"\0")
+        if isinstance(operation, DeleteRangeRequest):
+            deletes.add(operation.key, operation.range_end or operation.key + b"\0")
     puts: set[bytes] = set()
     for operation in operations:
-        if operation.HasField("request_txn"):
-            success, success_deletes = _writes(operation.request_txn.success)
-            failure, failure_deletes = _writes(operation.request_txn.failure)
+        if isinstance(operation, Plan):
+            success, success_deletes = _writes(operation.success)
+            failure, failure_deletes = _writes(operation.failure)
             _check(success, puts, deletes)
             _check(failure, puts, deletes)
             puts = _merged(_merged(success, failure), puts)
             deletes = _merged(_merged(success_deletes, failure_deletes), deletes)
     for operation in operations:
-        if operation.HasField("request_put"):
-            key = operation.request_put.key
+        if isinstance(operation, PutRequest):
+            key = operation.key
             if key in puts or key in deletes:
                 raise DuplicateKeyError(key)
             puts.add(key)

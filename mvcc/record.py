@@ -15,6 +15,8 @@ from typing import Final
 
 from etcdpb.kv_pb2 import KeyValue
 
+_KEY_TAG: Final = b"\x0a"  # KeyValue.key, field 1.
+_MOD_REVISION_TAG: Final = b"\x18"  # KeyValue.mod_revision, field 3, a varint.
 _KV_TAG: Final = b"\x12"  # Field 2, length-delimited.
 _PREV_KV_TAG: Final = b"\x1a"  # Field 3 of Event, length-delimited.
 _DELETE_TYPE: Final = b"\x08\x01"  # Event.type = DELETE.
@@ -60,9 +62,19 @@ def parse(framed: bytes) -> KeyValue:
     return KeyValue.FromString(unframe(framed))
 
 
+def tombstone(key: bytes) -> bytes:
+    """The KeyValue of a tombstone's row: the key, which is never empty, and nothing else."""
+    return _KEY_TAG + varint(len(key)) + key
+
+
 def tombstone_event(key: bytes, main: int) -> bytes:
     """The body of a DELETE event: key and revision of the deletion, as etcd sends it."""
-    return _DELETE_TYPE + frame(KeyValue(key=key, mod_revision=main).SerializeToString())
+    return deletion(tombstone(key), main)
+
+
+def deletion(row: bytes, main: int) -> bytes:
+    """The same, of the row that `tombstone` made."""
+    return _DELETE_TYPE + frame(row + _MOD_REVISION_TAG + varint(main))
 
 
 def event_field(event: bytes, prev: bytes | None) -> bytes:

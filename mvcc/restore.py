@@ -39,6 +39,7 @@ def restore(store: Store) -> None:
     last, last_sub = max(FIRST_REVISION, floor), _NO_SUB
     in_use = 0
     parse = KeyValue.FromString
+    entries_get = entries.get
     for row_key, value in backend.scan(Column.KEY):
         main, sub, is_tombstone = decode(row_key)
         try:
@@ -52,27 +53,35 @@ def restore(store: Store) -> None:
             last, last_sub = main, sub
         in_use += len(row_key) + len(value)
         key = kv.key
-        entry = entries.get(key)
-        if entry is None:
-            entry = entries[key] = Entry()
-        else:
-            entry.supersede()
+        entry = entries_get(key)
         if is_tombstone:
             _check_tombstone(row_key, kv)
-            if main > floor and entry.frame is None:
+            if main > floor and (entry is None or entry.frame is None):
                 raise CorruptRecordError(_COLUMN, row_key, "it deletes a key that was not there")
-            entry.frame = None
-            entry.create_revision = entry.version = entry.lease = 0
+            framed, create, version, lease = None, 0, 0, 0
         else:
-            _check_value(row_key, kv, main)
-            if main > floor:
-                _check_succession(row_key, kv, entry)
-            entry.frame = frame(value)
-            entry.create_revision = kv.create_revision
-            entry.version = kv.version
-            entry.lease = kv.lease
+            create, version, lease = kv.create_revision, kv.version, kv.lease
+            if not key or kv.mod_revision != main:
+                raise _bad_value(row_key, kv)
+            if entry is None or entry.frame is None:
+                expected = main, 1
+            else:
+                expected = entry.create_revision, entry.version + 1
+            if main > floor and (create, version) != expected:
+                raise _bad_succession(row_key, kv, expected)
+            if create == main:
+                create = main  # One object for both.
+            framed = frame(value)
+        if entry is None:
+            entries[key] = Entry(framed, create, main, sub, version, lease)
+            continue
+        entry.supersede()
+        entry.frame = framed
+        entry.create_revision = create
         entry.mod_revision = main
         entry.sub = sub
+        entry.version = version
+        entry.lease = lease
     store.index.load(entries)
     store.current = store.published = last
     store.in_use = in_use
@@ -83,22 +92,16 @@ def _check_tombstone(row_key: bytes, kv: KeyValue) -> None:
         raise CorruptRecordError(_COLUMN, row_key, "a tombstone has a key and nothing else")
 
 
-def _check_value(row_key: bytes, kv: KeyValue, main: int) -> None:
+def _bad_value(row_key: bytes, kv: KeyValue) -> CorruptRecordError:
     if not kv.key:
-        raise CorruptRecordError(_COLUMN, row_key, "it has no key")
-    if kv.mod_revision != main:
-        raise CorruptRecordError(_COLUMN, row_key, f"its mod_revision is {kv.mod_revision}")
+        return CorruptRecordError(_COLUMN, row_key, "it has no key")
+    return CorruptRecordError(_COLUMN, row_key, f"its mod_revision is {kv.mod_revision}")
 
 
-def _check_succession(row_key: bytes, kv: KeyValue, before: Entry) -> None:
-    """Hold a version to the one before it. `before` is the key as earlier rows left it."""
-    if before.frame is None:
-        expected = (kv.mod_revision, 1)
-    else:
-        expected = (before.create_revision, before.version + 1)
-    if (kv.create_revision, kv.version) != expected:
-        reason = (
-            f"created at {kv.create_revision} with version {kv.version}, "
-            f"where {expected[0]} and {expected[1]} belong"
-        )
-        raise CorruptRecordError(_COLUMN, row_key, reason)
+def _bad_succession(row_key: bytes, kv: KeyValue, expected: tuple[int, int]) -> CorruptRecordError:
+    """`expected` are create_revision and version that follow from the row before."""
+    reason = (
+        f"created at {kv.create_revision} with version {kv.version}, "
+        f"where {expected[0]} and {expected[1]} belong"
+    )
+    return CorruptRecordError(_COLUMN, row_key, reason)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from etcdpb.kv_pb2 import KeyValue
 from mvcc.backend.base import Batch, Column
 from mvcc.keyrange import KeyRange
-from mvcc.record import Change, frame, tombstone_event
+from mvcc.record import Change, deletion, frame, tombstone
 from mvcc.revision import encode, encode_tombstone
 
 if TYPE_CHECKING:
@@ -53,13 +53,12 @@ class WriteTxn:
 
         Returns how many went, and the revision a header says afterwards.
         """
-        if end is None:
-            doomed = [key] if self._index.live(key) is not None else []
-        else:
-            doomed = self._index.keys(KeyRange(key, end))
-        for each in doomed:
-            self._delete(each)
-        return len(doomed), self.revision
+        if end is not None:
+            return len(self.delete_keys(KeyRange(key, end))), self.revision
+        if self._index.live(key) is None:
+            return 0, self.revision
+        self._delete(key)
+        return 1, self.main
 
     def delete_keys(self, keys: KeyRange) -> list[bytes]:
         """Delete the live keys in `keys`; return their frames as they were, in byte order."""
@@ -83,10 +82,10 @@ class WriteTxn:
         before = entry.frame if entry.mod_revision != main else _before(self.changes, key)
         old_lease = entry.lease
         self._index.delete(key, main, sub)
-        row_key, kv = encode_tombstone(main, sub), KeyValue(key=key).SerializeToString()
-        self._batch.put(Column.KEY, row_key, kv)
+        row_key, kv = encode_tombstone(main, sub), tombstone(key)
+        self._batch.put(_KEY, row_key, kv)
         self._store.in_use += len(row_key) + len(kv)
-        self.changes.append(Change(key, tombstone_event(key, main), before, True, old_lease, 0))
+        self.changes.append(Change(key, deletion(kv, main), before, True, old_lease, 0))
 
 
 def put_alone(store: Store, key: bytes, value: bytes, lease: int) -> Change:

@@ -11,6 +11,7 @@ from etcdpb.rpc_pb2 import ResponseHeader
 from mvcc.record import delimited, varint
 
 _HEADER_TAG: Final = b"\x0a"  # Field 1, length-delimited.
+_INNER: Final = ResponseHeader()  # Filled anew for each answer inside a transaction's.
 
 
 class Headers:
@@ -52,4 +53,5 @@ class Headers:
 
 def revision_only(revision: int) -> bytes:
     """The header of an answer inside a transaction's: etcd fills in nothing but the revision."""
-    return delimited(_HEADER_TAG, ResponseHeader(revision=revision).SerializeToString())
+    _INNER.revision = revision
+    return delimited(_HEADER_TAG, _INNER.SerializeToString())

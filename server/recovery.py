@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from lease.errors import CorruptLeaseError
+from lease.errors import CorruptLeaseError, LeaseNotFoundError
 from lease.lessor import LeaseID, Lessor
-from mvcc.backend.base import Backend, Batch, Column
+from mvcc.backend.base import Backend, Column
 from mvcc.backend.errors import BackendError
 from mvcc.backend.mark import Mark
 from mvcc.compaction import META_FINISHED, META_FREED, META_SCHEDULED, Compactor
@@ -57,36 +57,26 @@ class StoreLeaseBucket:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._batch: Batch | None = None
-        self._unwritten: dict[bytes, int] = {}  # Sizes of the values put in `_batch`.
 
     def put(self, key: bytes, value: bytes) -> None:
-        self._open_batch().put(Column.LEASE, key, value)
-        self._unwritten[key] = len(value)
-        self._store.in_use += len(key) + len(value)
+        store = self._store
+        assert store.batch is not None
+        store.batch.put(Column.LEASE, key, value)
+        store.in_use += len(key) + len(value)
 
-    def delete(self, key: bytes) -> None:
-        self._open_batch().delete(Column.LEASE, key)
-        size = self._unwritten.pop(key, None)
-        if size is None:
-            value = self._store.backend.get(Column.LEASE, key)
-            assert value is not None, "only what is there is deleted"
-            size = len(value)
-        self._store.in_use -= len(key) + size
-
-    def _open_batch(self) -> Batch:
-        batch = self._store.batch
-        assert batch is not None
-        if batch is not self._batch:
-            self._batch = batch
-            self._unwritten.clear()
-        return batch
+    def delete(self, key: bytes, value: bytes) -> None:
+        store = self._store
+        assert store.batch is not None
+        store.batch.delete(Column.LEASE, key)
+        store.in_use -= len(key) + len(value)
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Every row. The store's size counts the rows that pass: it was restored without them."""
+        size = 0
         for key, value in self._store.backend.scan(Column.LEASE):
-            self._store.in_use += len(key) + len(value)
+            size += len(key) + len(value)
             yield key, value
+        self._store.in_use += size
 
 
 def recover(
@@ -160,15 +150,17 @@ def _attach(store: Store, lessor: Lessor) -> None:
     Raises:
         CorruptRecordError: a key's lease has no record. The two share a batch, so one was lost.
     """
-    leases = {lease.id for lease in lessor.leases()}
     for key, entry in store.index.entries.items():
         if entry.lease:
-            if entry.lease not in leases:
+            try:
+                lease_id = lessor.lookup(LeaseID(entry.lease)).id
+            except LeaseNotFoundError as error:
                 reason = f"key {key!r} belongs to it, and it has no record"
                 raise CorruptRecordError(
                     "lease", (entry.lease % (1 << 64)).to_bytes(8, "big"), reason
-                )
-            lessor.attach(LeaseID(entry.lease), (key,))
+                ) from error
+            entry.lease = lease_id  # The same number, in the lessor's own object: 32 bytes less.
+            lessor.attach(lease_id, (key,))
 
 
 def _note_start(store: Store, auth: AuthStore, identity: Identity, term: int) -> None:

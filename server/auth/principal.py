@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from etcdpb.rpc_pb2 import DeleteRangeRequest, PutRequest, RequestOp, TxnRequest
+from etcdpb.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
 from lease.errors import LeaseNotFoundError
 from lease.lessor import Lease, LeaseID, Lessor
 from mvcc.keyrange import KeyRange
+from mvcc.plan import Operation, Plan
 from server.auth.errors import (
     OldAuthRevisionError,
     PermissionDeniedError,
@@ -129,24 +130,23 @@ class Principal:
         if request.prev_kv:
             self.must_read(request.key, request.range_end)
 
-    def must_do(self, request: TxnRequest) -> None:
+    def must_do(self, plan: Plan) -> None:
         """Conditions, and the operations of both branches, nested ones too."""
-        for compare in request.compare:
+        for compare in plan.compares:
             self.must_read(compare.key, compare.range_end)
-        self._must_do_each(request.success)
-        self._must_do_each(request.failure)
+        self._must_do_each(plan.success)
+        self._must_do_each(plan.failure)
 
-    def _must_do_each(self, operations: Iterable[RequestOp]) -> None:
+    def _must_do_each(self, operations: Iterable[Operation]) -> None:
         for operation in operations:
-            if operation.HasField("request_range"):
-                wanted = operation.request_range
-                self.must_read(wanted.key, wanted.range_end)
-            elif operation.HasField("request_put"):
-                self.must_put(operation.request_put)
-            elif operation.HasField("request_delete_range"):
-                self.must_delete(operation.request_delete_range)
-            elif operation.HasField("request_txn"):
-                self.must_do(operation.request_txn)
+            if isinstance(operation, RangeRequest):
+                self.must_read(operation.key, operation.range_end)
+            elif isinstance(operation, PutRequest):
+                self.must_put(operation)
+            elif isinstance(operation, DeleteRangeRequest):
+                self.must_delete(operation)
+            elif isinstance(operation, Plan):
+                self.must_do(operation)
 
     # --- leases ---
 

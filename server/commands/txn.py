@@ -8,13 +8,13 @@ before it wrote, all at one revision.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from etcdpb.rpc_pb2 import RequestOp, TxnRequest
+from etcdpb.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
 from mvcc.compare import all_hold
 from mvcc.errors import KeyNotFoundError
 from mvcc.keyrange import KeyRange
+from mvcc.plan import Plan
 from mvcc.txn import WriteTxn
 from mvcc.view import RangeResult, check_txn_range, range_in_txn
 from server.commands.base import State
@@ -44,30 +44,34 @@ class TxnResult(NamedTuple):
 
 
 class _Branch(NamedTuple):
-    """What the conditions chose: the operations to run, and the same of each nested one."""
+    """What the conditions chose: the operations to run, each nested transaction a branch too."""
 
     succeeded: bool
-    operations: Sequence[RequestOp]
-    nested: list[_Branch]
+    operations: list[RangeRequest | PutRequest | DeleteRangeRequest | _Branch | None]
 
 
 class Txn:
-    __slots__ = ("_needs_space", "_request", "reads_disk")
+    __slots__ = ("_branch", "_needs_space", "_plan", "_request", "reads_disk")
 
-    def __init__(self, request: TxnRequest, *, needs_space: bool) -> None:
-        self._request = request
+    def __init__(self, plan: Plan, *, needs_space: bool) -> None:
+        self._plan = plan
+        self._request = plan.request  # By which the log names it.
         self._needs_space = needs_space  # Decided on both branches, as etcd's quota does.
-        self.reads_disk = _reads_history(request)
+        self._branch: _Branch | None = None
+        self.reads_disk = plan.reads_history
 
     def check(self, state: State) -> None:
         principal = state.principal() if state.auth.enabled else None
         state.refuse_writes_under_alarm(needs_space=self._needs_space)
         if principal is not None:
-            principal.must_do(self._request)
-        _check(state, _choose(state, self._request), [])
+            principal.must_do(self._plan)
+        branch = _choose(state, self._plan)
+        _check(state, branch, [])
+        self._branch = branch
 
     def apply(self, state: State) -> TxnResult:
-        branch = _choose(state, self._request)
+        branch = self._branch
+        assert branch is not None, "it was checked on the very state that it is applied to"
         tally = state.tally
         before = tally.operations
         txn = state.store.write_txn()
@@ -79,7 +83,7 @@ class Txn:
         return TxnResult(txn.revision, branch.succeeded, answers)
 
 
-def read_only_txn(state: State, request: TxnRequest) -> TxnResult:
+def read_only_txn(state: State, plan: Plan) -> TxnResult:
     """Answer a transaction that can change nothing, outside the queue of writes.
 
     Raises:
@@ -87,50 +91,27 @@ def read_only_txn(state: State, request: TxnRequest) -> TxnResult:
     """
     if state.auth.enabled:
         principal = state.principal()
-        principal.must_do(request)
+        principal.must_do(plan)
         principal.must_be_current()
-    branch = _choose(state, request)
+    branch = _choose(state, plan)
     _check(state, branch, [])
-    answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult] = [
-        RangeAnswer(state.store.current, range_in_txn(state.store, operation.request_range))
-        for operation in branch.operations
-    ]
+    revision = state.store.current
+    answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult] = []
+    for operation in branch.operations:
+        assert isinstance(operation, RangeRequest)
+        answers.append(RangeAnswer(revision, range_in_txn(state.store, operation)))
     state.tally.ranges += len(answers)
     if len(answers) > 1:
         state.tally.txns += 1
-    return TxnResult(state.store.current, branch.succeeded, answers)
+    return TxnResult(revision, branch.succeeded, answers)
 
 
-def is_read_only(request: TxnRequest) -> bool:
-    """Whether all operations of both branches are ranges; a nested transaction is none."""
-    return all(
-        operation.HasField("request_range")
-        for operations in (request.success, request.failure)
-        for operation in operations
-    )
-
-
-def _reads_history(request: TxnRequest) -> bool:
-    """Whether a Range somewhere in it names a revision, and so may read older rows."""
-    for operations in (request.success, request.failure):
-        for operation in operations:
-            if operation.HasField("request_range"):
-                if operation.request_range.revision:
-                    return True
-            elif operation.HasField("request_txn") and _reads_history(operation.request_txn):
-                return True
-    return False
-
-
-def _choose(state: State, request: TxnRequest) -> _Branch:
-    succeeded = all_hold(state.store, request.compare)
-    operations = request.success if succeeded else request.failure
-    nested = [
-        _choose(state, operation.request_txn)
-        for operation in operations
-        if operation.HasField("request_txn")
-    ]
-    return _Branch(succeeded, operations, nested)
+def _choose(state: State, plan: Plan) -> _Branch:
+    succeeded = all_hold(state.store, plan.compares)
+    return _Branch(succeeded, [
+        _choose(state, operation) if isinstance(operation, Plan) else operation
+        for operation in (plan.success if succeeded else plan.failure)
+    ])  # fmt: skip
 
 
 def _check(state: State, branch: _Branch, deleted: list[KeyRange]) -> None:
@@ -140,41 +121,40 @@ def _check(state: State, branch: _Branch, deleted: list[KeyRange]) -> None:
     a put may follow the delete of its own key, and then there is nothing left of it to keep.
     (etcd notices only half-way through, and ends its process.)
     """
-    nested = iter(branch.nested)
     for operation in branch.operations:
-        if operation.HasField("request_put"):
-            request = operation.request_put
-            check_kept(state, request)  # A put of its own is asked for its lease first.
-            check_lease(state, request)
-            keeps = request.ignore_value or request.ignore_lease
-            if keeps and any(request.key in keys for keys in deleted):
-                raise KeyNotFoundError(request.key)
-        elif operation.HasField("request_delete_range"):
-            doomed = operation.request_delete_range
-            deleted.append(KeyRange.from_wire(doomed.key, doomed.range_end))
-        elif operation.HasField("request_range"):
-            check_txn_range(state.store, operation.request_range)
-        elif operation.HasField("request_txn"):
-            _check(state, next(nested), deleted)
+        if isinstance(operation, PutRequest):
+            check_kept(state, operation)  # A put of its own is asked for its lease first.
+            check_lease(state, operation)
+            if (
+                deleted
+                and (operation.ignore_value or operation.ignore_lease)
+                and any(operation.key in keys for keys in deleted)
+            ):
+                raise KeyNotFoundError(operation.key)
+        elif isinstance(operation, RangeRequest):
+            check_txn_range(state.store, operation)
+        elif isinstance(operation, DeleteRangeRequest):
+            deleted.append(KeyRange.from_wire(operation.key, operation.range_end))
+        elif isinstance(operation, _Branch):
+            _check(state, operation, deleted)
 
 
 def _run(
     txn: WriteTxn, state: State, branch: _Branch
 ) -> list[PutAnswer | DeleteResult | RangeAnswer | TxnResult]:
     answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult] = []
-    nested = iter(branch.nested)
     for operation in branch.operations:
-        if operation.HasField("request_put"):
-            prev = apply_put(txn, state, operation.request_put)
+        if isinstance(operation, PutRequest):
+            prev = apply_put(txn, state, operation)
             answers.append(PutAnswer(txn.revision, prev))
-        elif operation.HasField("request_range"):
-            result = range_in_txn(state.store, operation.request_range)
+        elif isinstance(operation, RangeRequest):
+            result = range_in_txn(state.store, operation)
             state.tally.ranges += 1
             answers.append(RangeAnswer(txn.revision, result))
-        elif operation.HasField("request_delete_range"):
-            answers.append(apply_delete(txn, state, operation.request_delete_range))
+        elif isinstance(operation, DeleteRangeRequest):
+            answers.append(apply_delete(txn, state, operation))
         else:
-            inner = next(nested)
-            below = _run(txn, state, inner)
-            answers.append(TxnResult(txn.revision, inner.succeeded, below))
+            assert operation is not None, "refused before it was queued"
+            below = _run(txn, state, operation)
+            answers.append(TxnResult(txn.revision, operation.succeeded, below))
     return answers

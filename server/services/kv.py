@@ -14,13 +14,14 @@ from etcdpb.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
+from mvcc.plan import Plan
 from mvcc.record import parse
 from mvcc.view import range_keys
 from server import status
 from server.call import PeerCall, Stream
 from server.commands.base import State
 from server.commands.kv import Compact, DeleteRange, DeleteResult, Put, PutResult
-from server.commands.txn import Txn, TxnResult, is_read_only, read_only_txn
+from server.commands.txn import Txn, TxnResult, read_only_txn
 from server.engine import Engine
 from server.header import Headers
 from server.quota import Quota
@@ -116,23 +117,23 @@ class KVService:
         return encode.delete_response(self._headers.at(result.revision), result)
 
     def Txn(self, message: bytes, call: PeerCall) -> bytes | None:
-        request = TxnRequest.FromString(message)
-        cost = validate.txn_cost(request)
+        plan = Plan(TxnRequest.FromString(message))
+        cost = validate.txn_cost(plan)
         self._quota.admit(cost)
-        validate.check_txn(request, self._max_txn_ops)
-        if is_read_only(request):
-            return self._engine.read(self._read_only_txn, request, call)
+        validate.check_txn(plan, self._max_txn_ops)
+        if plan.is_read_only:
+            return self._engine.read(self._read_only_txn, plan, call)
         validate.check_size(len(message), self._max_request_bytes)
-        command = Txn(request, needs_space=cost > 0)
+        command = Txn(plan, needs_space=cost > 0)
         self._engine.submit(command, call, self._txn_reply, len(message))
         return None
 
-    def _read_only_txn(self, request: TxnRequest) -> bytes:
+    def _read_only_txn(self, plan: Plan) -> bytes:
         began = self._engine.now()
-        reply = self._txn_reply(read_only_txn(self._state, request))
+        reply = self._txn_reply(read_only_txn(self._state, plan))
         took_s = self._engine.now() - began
         if took_s > self._engine.slow.threshold_s:
-            self._engine.slow.read("txn", request, TxnResponse.FromString(reply), took_s)
+            self._engine.slow.read("txn", plan.request, TxnResponse.FromString(reply), took_s)
         return reply
 
     def _txn_reply(self, result: TxnResult) -> bytes:

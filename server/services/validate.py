@@ -13,10 +13,9 @@ from etcdpb.rpc_pb2 import (
     DeleteRangeRequest,
     PutRequest,
     RangeRequest,
-    RequestOp,
-    TxnRequest,
 )
 from mvcc.overlap import check_overlap
+from mvcc.plan import Operation, Plan
 from mvcc.record import varint
 from server import status
 from server.status import RpcError
@@ -64,41 +63,40 @@ def check_delete(request: DeleteRangeRequest) -> None:
         raise RpcError(status.KEY_NOT_PROVIDED)
 
 
-def check_txn(request: TxnRequest, max_txn_ops: int) -> None:
+def check_txn(plan: Plan, max_txn_ops: int) -> None:
     """Both branches, nested ones too: number of operations, each of them, then overlaps.
 
     Raises:
         RpcError
         DuplicateKeyError: a key would be written twice.
     """
-    _check_operations(request, max_txn_ops)
-    check_overlap(request.success)
-    check_overlap(request.failure)
+    _check_operations(plan, max_txn_ops)
+    check_overlap(plan.success)
+    check_overlap(plan.failure)
 
 
-def _check_operations(request: TxnRequest, allowed: int) -> None:
+def _check_operations(plan: Plan, allowed: int) -> None:
     """A nested transaction may have as many operations as its parent left over."""
-    count = max(len(request.compare), len(request.success), len(request.failure))
+    count = max(len(plan.compares), len(plan.success), len(plan.failure))
     if count > allowed:
         raise RpcError(status.TOO_MANY_OPS)
-    for compare in request.compare:
+    for compare in plan.compares:
         if not compare.key:
             raise RpcError(status.KEY_NOT_PROVIDED)
-    for operations in (request.success, request.failure):
+    for operations in (plan.success, plan.failure):
         for operation in operations:
             _check_operation(operation, allowed - count)
 
 
-def _check_operation(operation: RequestOp, allowed: int) -> None:
-    member = operation.WhichOneof("request")
-    if member == "request_range":
-        check_range(operation.request_range)
-    elif member == "request_put":
-        check_put(operation.request_put)
-    elif member == "request_delete_range":
-        check_delete(operation.request_delete_range)
-    elif member == "request_txn":
-        _check_operations(operation.request_txn, allowed)
+def _check_operation(operation: Operation, allowed: int) -> None:
+    if isinstance(operation, RangeRequest):
+        check_range(operation)
+    elif isinstance(operation, PutRequest):
+        check_put(operation)
+    elif isinstance(operation, DeleteRangeRequest):
+        check_delete(operation)
+    elif isinstance(operation, Plan):
+        _check_operations(operation, allowed)
     else:
         raise RpcError(status.KEY_NOT_FOUND)  # So etcd says of an operation that is none.
 
@@ -108,16 +106,16 @@ def put_cost(request: PutRequest) -> int:
     return PUT_COST_BYTES + len(request.key) + len(request.value)
 
 
-def txn_cost(request: TxnRequest) -> int:
+def txn_cost(plan: Plan) -> int:
     """The dearer branch counts; nested ones count within theirs."""
-    return max(_cost(request.success), _cost(request.failure))
+    return max(_cost(plan.success), _cost(plan.failure))
 
 
-def _cost(operations: Iterable[RequestOp]) -> int:
+def _cost(operations: Iterable[Operation]) -> int:
     cost = 0
     for operation in operations:
-        if operation.HasField("request_put"):
-            cost += put_cost(operation.request_put)
-        elif operation.HasField("request_txn"):
-            cost += txn_cost(operation.request_txn)
+        if isinstance(operation, PutRequest):
+            cost += put_cost(operation)
+        elif isinstance(operation, Plan):
+            cost += txn_cost(operation)
     return cost

@@ -28,9 +28,9 @@ class MemoryBucket:
         self.journal.append(f"record {key.hex()}")
         self.rows[key] = value
 
-    def delete(self, key: bytes) -> None:
+    def delete(self, key: bytes, value: bytes) -> None:
         self.journal.append(f"forget {key.hex()}")
-        del self.rows[key]
+        assert self.rows.pop(key) == value
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         yield from sorted(self.rows.items())

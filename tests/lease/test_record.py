@@ -8,8 +8,8 @@ from hypothesis import given
 
 from etcdpb import lease_pb2
 from lease.errors import CorruptLeaseError
-from lease.lease import TTL_MAX_S, LeaseID
-from lease.record import decode, encode_key, encode_value
+from lease.lease import NO_LEASE, TTL_MAX_S, LeaseID
+from lease.record import decode, decode_all, encode_key, encode_value
 from tests.lease.support import L1, LARGEST, NEGATIVE, SMALLEST, MemoryBucket
 
 int64s = st.integers(-(2**63), 2**63 - 1)
@@ -49,7 +49,7 @@ def test_rows_are_put_found_listed_and_deleted_under_their_ids() -> None:
     for lease_id in (NEGATIVE, L1):
         bucket.put(encode_key(lease_id), encode_value(lease_id, 7))
     assert list(bucket.ttls().items()) == [(L1, 7), (NEGATIVE, 7)]
-    bucket.delete(encode_key(L1))
+    bucket.delete(encode_key(L1), encode_value(L1, 7))
     assert bucket.ttls() == {NEGATIVE: 7}
 
 
@@ -88,3 +88,33 @@ def test_a_row_that_no_lessor_wrote_is_named_with_its_reason(
         decode(key, value)
     assert (caught.value.key, caught.value.reason) == (key, reason)
     assert (key.hex() or "(empty key)") in str(caught.value)
+
+
+def test_rows_read_one_after_the_other_say_what_each_says_by_itself() -> None:
+    """With the TTL of the row before and with another, with a small id, a large and a negative."""
+    written = [(L1, 1), (LeaseID(2), 1), (LARGEST, 300), (LeaseID(3), 300), (NEGATIVE, 5)]
+    rows = [(encode_key(lease_id), encode_value(lease_id, ttl)) for lease_id, ttl in written]
+    checkpoint = lease_pb2.Lease(ID=4, TTL=5, RemainingTTL=2).SerializeToString()
+    rows.append((encode_key(LeaseID(4)), checkpoint))
+    expected = [(lease_id, ttl, None) for lease_id, ttl in written] + [(4, 5, checkpoint)]
+    assert list(decode_all(rows)) == expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (encode_key(NO_LEASE), encode_value(NO_LEASE, 1)),
+        (encode_key(NO_LEASE), encode_value(NO_LEASE, 7)),
+        (encode_key(L1)[1:], encode_value(L1, 7)),
+        (encode_key(L1), encode_value(NEGATIVE, 7)),
+        (encode_key(L1), b""),
+    ],
+)
+def test_a_row_that_no_lessor_wrote_is_refused_behind_one_of_the_same_ttl(
+    row: tuple[bytes, bytes],
+) -> None:
+    before = [(encode_key(LARGEST), encode_value(LARGEST, 7))]
+    with pytest.raises(CorruptLeaseError):
+        list(decode_all([*before, row]))
+    with pytest.raises(CorruptLeaseError):
+        list(decode_all([row]))

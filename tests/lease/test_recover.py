@@ -64,6 +64,23 @@ def test_a_stored_ttl_below_the_shortest_is_raised_in_memory(ttl_min: int, ttl: 
     assert bench.bucket.ttls() == {L1: 10}
 
 
+REMAINING_TTL = b"\x18\x05"  # Field 3 of leasepb.Lease, as an etcd with checkpoints writes it.
+
+
+@pytest.mark.parametrize(("ttl_min", "more"), [(1, b""), (300, b""), (1, REMAINING_TTL)])
+def test_a_recovered_lease_takes_its_record_along_as_it_stands(ttl_min: int, more: bytes) -> None:
+    """The bucket holds what it is told that the row holds against what it does hold."""
+    bench = build()
+    bench.lessor.grant(L1, 10, now=0)
+    bench.bucket.rows[encode_key(L1)] += more
+    later = bench.restarted(ttl_min=ttl_min)
+    later.revoke(L1)
+    assert not bench.bucket.rows
+    later.grant(L1, 300, now=0)  # What was odd about the old one is not the new one's.
+    later.revoke(L1)
+    assert not bench.bucket.rows
+
+
 def test_keys_come_back_by_attaching_and_go_with_their_lease_again() -> None:
     bench = build()
     bench.lessor.grant(L1, 10, now=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mvcc.index import Index
+from mvcc.index import GONE_MAX, Index
 from mvcc.keyrange import KeyRange
 
 ALL = KeyRange(b"\0", None)
@@ -77,3 +77,22 @@ def test_loading_sorts_the_living_from_the_dead(index: Index) -> None:
     other.load(dict(reversed(index.entries.items())))
     other.check_invariants()
     assert (other.keys(ALL), other.keys_ever(ALL)) == (index.keys(ALL), index.keys_ever(ALL))
+
+
+def test_deleted_keys_move_when_somebody_looks_or_when_very_many_have_gathered() -> None:
+    """Be they put anew before or after that, each is where it belongs."""
+    index = Index()
+    keys = [b"%05d" % number for number in range(GONE_MAX + 2)]
+    for main, key in enumerate(keys, 2):
+        index.put(key, b"frame", main, main, 0, 1, 0)
+    for main, key in enumerate(keys[:GONE_MAX], 20_000):
+        index.delete(key, main, 0)
+        if main % 1_000 == 0 or main >= 20_000 + GONE_MAX - 2:
+            index.check_invariants()
+            assert len(index) == len(keys) - (main - 20_000) - 1
+    index.delete(keys[-1], 40_000, 0)
+    index.put(keys[0], b"again", 40_001, 40_001, 0, 1, 0)  # Moved, and comes back.
+    index.put(keys[-1], b"again", 40_002, 40_002, 0, 1, 0)  # Never moved.
+    index.check_invariants()
+    assert index.keys(ALL) == [keys[0], *keys[-2:]]
+    assert index.keys_ever(ALL) == keys

@@ -12,6 +12,7 @@ from etcdpb.rpc_pb2 import (
     TxnRequest,
 )
 from mvcc.overlap import DuplicateKeyError, _merged, check_overlap
+from mvcc.plan import operations_of
 
 
 def put(key: bytes = b"abc") -> RequestOp:
@@ -87,7 +88,7 @@ ALLOWED = {
 @pytest.mark.parametrize("operations", REFUSED.values(), ids=REFUSED)
 def test_a_key_written_twice_is_refused(operations: list[RequestOp]) -> None:
     with pytest.raises(DuplicateKeyError) as refusal:
-        check_overlap(operations)
+        check_overlap(operations_of(operations))
     key = refusal.value.key
     assert put(key) in _flat(operations), "the error names a key that is put"
 
@@ -95,7 +96,7 @@ def test_a_key_written_twice_is_refused(operations: list[RequestOp]) -> None:
 @pytest.mark.parametrize("operations", ALLOWED.values(), ids=ALLOWED)
 def test_what_writes_no_key_twice_passes(operations: list[RequestOp]) -> None:
     """checkIntervals in server/etcdserver/api/v3rpc/key.go has the holes."""
-    check_overlap(operations)
+    check_overlap(operations_of(operations))
 
 
 def _flat(operations: list[RequestOp]) -> list[RequestOp]:
@@ -119,10 +120,10 @@ def test_thousands_of_writes_deep_down_are_held_against_what_stands_above(depth:
     """Each level adds its own to what the one below found, see the next test."""
     many = [put(b"p%05d" % n) for n in range(4096)] + [delete(b"d%05d" % n) for n in range(4096)]
     nested = nest(many, depth)
-    check_overlap(nested)
+    check_overlap(operations_of(nested))
     for last in (put(b"p04095"), delete(b"p04095"), put(b"d00000")):
         with pytest.raises(DuplicateKeyError):
-            check_overlap([*nested, last])
+            check_overlap(operations_of([*nested, last]))
 
 
 def test_a_union_grows_from_its_larger_part() -> None:
