@@ -40,6 +40,7 @@ from server.transport.wire import (
 )
 
 SEND_AHEAD_BYTES: Final = 256 << 10  # Of messages that wait for the client's window.
+SEND_NOW_MESSAGES_MAX: Final = 16  # Before the connection writes: more may be worth a wait.
 MESSAGE_OVERHEAD_BYTES: Final = 100  # That one costs here beside its own; it may have none.
 _REST_BYTES_MAX: Final = 64  # Of a piece of a message that is worth putting together at once.
 
@@ -297,6 +298,17 @@ class StreamingCall(Rpc):
         while self.unsent_bytes >= SEND_AHEAD_BYTES and not self.is_over:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
+
+    def send_now(self, message: bytes) -> bool:
+        unsent = self.unsent
+        assert unsent is not None
+        body = prefixed(message)
+        if len(unsent) >= SEND_NOW_MESSAGES_MAX or self.unsent_bytes + len(body) > SEND_AHEAD_BYTES:
+            return False
+        self._counts.messages_sent += 1
+        self._counts.sent_bytes += len(message)
+        self._send(body)
+        return True
 
     def _send(self, body: bytes) -> None:
         """Queue messages as they stand in DATA."""
