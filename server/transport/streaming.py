@@ -21,7 +21,7 @@ from server.call_counts import CallCounts
 from server.status import Code, RpcError
 from server.transport.connection import Connection, Whole
 from server.transport.dispatch import StreamMethod
-from server.transport.frames import END_STREAM, ErrorCode
+from server.transport.frames import DATA, END_STREAM, ErrorCode, frame
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
 from server.transport.rpc import Rpc, answered
@@ -180,9 +180,13 @@ class StreamingCall(Rpc):
             and self.unsent_bytes < SEND_AHEAD_BYTES
         ):
             data = self._answer_at_once(self._at_once, data)
-            if is_last and self.task is None and not data and not self._body:
-                self._served(None)
-                return
+            if not data and not self._body:
+                if not is_last:
+                    self._settle()
+                    return
+                if self.task is None:
+                    self._served(None)
+                    return
         self._take_up(data, is_last=is_last)
 
     def _take_up(self, data: bytes, *, is_last: bool) -> None:
@@ -202,13 +206,15 @@ class StreamingCall(Rpc):
 
     def _answer_at_once(self, at_once: AtOnce, data: bytes) -> bytes:
         """Answer the messages of `data`, and give back what is left of it."""
-        kept = bytes(self._body)
-        answers, rest = _answers(at_once, self._counts, kept + data if kept else data)
+        if self._body:
+            data = bytes(self._body) + data
+        answers, rest = _answers(at_once, self._counts, data)
         if not answers:
-            return data
-        self._release(len(kept))
-        self._body.clear()
-        self._send(answers)
+            return data[len(self._body) :]
+        if self._body:
+            self._release(len(self._body))
+            self._body.clear()
+        self._answer_now(answers)
         return rest
 
     def _keep(self, data: bytes) -> None:
@@ -285,9 +291,26 @@ class StreamingCall(Rpc):
         self._counts.received_bytes += len(message)
         return message
 
+    def _answer_now(self, body: bytes) -> None:
+        """Send what answers a frame of the read under way: it is written at the end of that."""
+        connection, size = self.connection, len(body)
+        if (
+            self.unsent
+            or not self._is_begun
+            or size > self.window
+            or size > connection.window
+            or size > connection.frame_bytes
+        ):
+            self._send(body)
+            return
+        self.window -= size
+        connection.window -= size
+        connection.send(frame(DATA, 0, self.id, body))
+
     def _settle(self) -> None:
         """The service has read every whole message: the client may send as much again."""
-        self._release(self.held - len(self._body))
+        if self.held:
+            self._release(self.held - len(self._body))
         owed, self._owed = self._owed, 0
         self._take(owed)
 
