@@ -5,7 +5,9 @@ together leave together. What waits for the client's window is bounded by `SEND_
 above which `send` does not return.
 
 Where the method has answers `at_once`, the coroutine and its task are begun only when a message
-comes that has none; and while it waits for the next one, that is answered at once again.
+comes that has none; and while it waits for the next one, that is answered at once again. Such
+answers are made into a frame where they are, since the read that brought the messages ends with a
+write; they are queued like others if something waits before them, or for a window.
 """
 
 from __future__ import annotations
