@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
 from etcdpb.kv_pb2 import KeyValue
@@ -147,9 +148,12 @@ class WatchHub:
         if not (self._exact or self._prefixes or self._ranges):
             return
         for revision, changes in transactions:
+            if len(changes) == 1:
+                self._publish_one(revision, changes[0])
+                continue
             wanted: dict[Watcher, list[bytes]] = {}
             for change in changes:
-                for watcher in self._watchers_of(change.key):
+                for watcher in chain.from_iterable(self._groups_of(change.key)):
                     if change.is_delete:
                         if watcher.no_delete:
                             continue
@@ -162,8 +166,33 @@ class WatchHub:
                 if watcher.sink.offer(watcher, revision, events):
                     watcher.next_revision = revision + 1
                 else:
-                    self._unsync(watcher)
-                    watcher.next_revision = revision
+                    self._fall_behind(watcher, revision)
+
+    def _publish_one(self, revision: int, change: Change) -> None:
+        """The same for a revision of one change, as nearly all are: each watcher has one event."""
+        is_delete = change.is_delete
+        plain = with_prev = None  # Made when the first watcher wants them.
+        refused: list[Watcher] = []
+        for group in self._groups_of(change.key):
+            for watcher in group:
+                if (watcher.no_delete if is_delete else watcher.no_put) or (
+                    revision < watcher.next_revision
+                ):
+                    continue
+                if watcher.prev_kv:
+                    events = with_prev = with_prev or [change.field(prev_kv=True)]
+                else:
+                    events = plain = plain or [change.field(prev_kv=False)]
+                if watcher.sink.offer(watcher, revision, events):
+                    watcher.next_revision = revision + 1
+                else:
+                    refused.append(watcher)
+        for watcher in refused:
+            self._fall_behind(watcher, revision)
+
+    def _fall_behind(self, watcher: Watcher, revision: int) -> None:
+        self._unsync(watcher)
+        watcher.next_revision = revision
 
     def catch_up(self, watcher: Watcher) -> Caught:
         """Read the next events of a watcher that is behind: some, none yet, or it is synced.
@@ -237,16 +266,16 @@ class WatchHub:
             before = self._store.frame_as_of(self._store.index.entries[key], earlier)
         return event_field(event, before)
 
-    def _watchers_of(self, key: bytes) -> Iterable[Watcher]:
+    def _groups_of(self, key: bytes) -> list[dict[Watcher, None]]:
+        """The synced watchers of a key, in one or more groups; no watcher is in two."""
         exact = self._exact.get(key)
-        if exact is not None:
-            yield from exact
-        for length in self._lengths:
-            if length <= len(key) and (group := self._prefixes.get(key[:length])):
-                yield from group
-        for keys, watchers in self._ranges.items():
-            if key in keys:
-                yield from watchers
+        groups = [] if exact is None else [exact]
+        if self._lengths:
+            prefixes = (key[:length] for length in self._lengths if length <= len(key))
+            groups += [self._prefixes[prefix] for prefix in prefixes if prefix in self._prefixes]
+        if self._ranges:
+            groups += [group for keys, group in self._ranges.items() if key in keys]
+        return groups
 
     def _sync(self, watcher: Watcher) -> None:
         watcher.is_synced = True

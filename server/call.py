@@ -41,6 +41,13 @@ class Stream(Caller, Protocol):
         """
         ...
 
+    def send_now(self, message: bytes) -> bool:
+        """Send `message` if that needs no waiting; False if it does, and nothing was sent.
+
+        Some transports always say no. Not to be called while a `send` has not returned.
+        """
+        ...
+
 
 Unary = Callable[[bytes, PeerCall], bytes | None]
 Streaming = Callable[[Stream], Awaitable[None]]

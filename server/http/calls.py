@@ -46,6 +46,10 @@ class OneExchange:
     async def send(self, message: bytes) -> None:
         self._reply = message
 
+    def send_now(self, message: bytes) -> bool:
+        self._reply = message
+        return True
+
     async def made(self, serve: Streaming) -> bytes:
         """The reply.
 

@@ -85,3 +85,10 @@ class _CountedStream:
         self._counts.messages_sent += 1
         self._counts.sent_bytes += len(message)
         await self._stream.send(message)
+
+    def send_now(self, message: bytes) -> bool:
+        is_sent = self._stream.send_now(message)
+        if is_sent:
+            self._counts.messages_sent += 1
+            self._counts.sent_bytes += len(message)
+        return is_sent

@@ -149,6 +149,9 @@ class GatewayStream:
         await self._begin(200, [*JSON, GRPC])
         await answers.piece(self._send, _RESULT + text + _RESULT_END)
 
+    def send_now(self, message: bytes) -> bool:  # noqa: ARG002  # ASGI has coroutines only
+        return False
+
 
 async def _serving(serve: Streaming, stream: GatewayStream) -> None:
     await serve(stream)

@@ -1,7 +1,8 @@
 """etcdserverpb.Watch: one stream, many watchers, all responses in one order.
 
-Everything a stream sends passes through one outbox, so a created reply comes before the
-watcher's first event, and a progress notification behind every event it speaks of. The outbox is
+Everything a stream sends passes through one outbox, or past it while it is empty and the transport
+takes more at once; so a created reply comes before the watcher's first event, and a progress
+notification behind every event it speaks of. What does not wait wakes no task. The outbox is
 bounded. What finds it full is not lost: a watcher that the hub cannot serve falls behind and is
 caught up from history once the client has read on; a periodic progress notification is dropped,
 as in etcd; and requests are not read while their answers cannot be sent.
@@ -16,7 +17,6 @@ from typing import Final
 
 from etcdpb.rpc_pb2 import WatchCreateRequest, WatchRequest, WatchResponse
 from mvcc.keyrange import KeyRange
-from mvcc.record import varint
 from mvcc.watch import Watcher, WatchHub
 from server import status
 from server.auth.errors import AuthError
@@ -25,6 +25,7 @@ from server.clock import Clock
 from server.commands.base import State
 from server.engine import Engine
 from server.header import Headers
+from server.services.responses import Responses, fragments
 
 # etcd has room for 128. A response costs the transport far more than an event, and a watcher that
 # falls behind is caught up with many revisions in one: the fewer, the cheaper a storm of expiries.
@@ -33,8 +34,6 @@ OUTBOX_BYTES_MAX: Final = 16 << 20  # Of events waiting in a stream's outbox; on
 WATCHERS_PER_STREAM_MAX: Final = 1 << 20  # etcd has no limit; this is some 300 MB.
 _REFUSED_ID: Final = -1
 _ALL_WATCHERS_ID: Final = -1  # A progress notification for the whole stream.
-_ID_TAG: Final = b"\x10"  # WatchResponse.watch_id, field 2.
-_FRAGMENT: Final = b"\x38\x01"  # WatchResponse.fragment, field 7.
 
 
 class WatchService:
@@ -56,6 +55,7 @@ class WatchService:
         self.gate = state.gate
         self.hub = hub
         self.headers = headers
+        self.responses = Responses(headers)
         self.clock = clock
         self.progress_interval_s = progress_interval_s
         self.max_response_bytes = max_response_bytes
@@ -71,6 +71,7 @@ class _WatchStream:
     def __init__(self, service: WatchService, stream: Stream) -> None:
         self._service = service
         self._hub = service.hub
+        self._responses = service.responses
         self._stream = stream
         self._watchers: dict[int, Watcher] = {}
         self._fragmented: set[int] = set()
@@ -229,26 +230,37 @@ class _WatchStream:
         self._put([header + response.SerializeToString()])
 
     def _put(self, pieces: list[bytes]) -> None:
+        if not self._outbox and len(pieces) == 1 and self._stream.send_now(pieces[0]):
+            return  # Nothing waits that it would overtake: the sender's send has returned.
+        self._queue(pieces)
+
+    def _queue(self, pieces: list[bytes]) -> None:
         self._outbox.append(pieces)
         self._outbox_bytes += sum(map(len, pieces))
         self._wake.set()
 
     def offer(self, watcher: Watcher, revision: int, events: list[bytes]) -> bool:
         """Called by the hub: one revision's events for one watcher."""
-        if not self._has_room():
+        watch_id = watcher.id
+        if self._outbox and not self._has_room():
             self._wake.set()
             return False
-        self._queue_events(watcher, revision, events)
+        if watch_id in self._fragmented:
+            self._queue_events(watcher, revision, events)
+            return True
+        if watch_id in self._notified:
+            self._notified[watch_id] = True
+        response = self._responses.live(watch_id, revision, events)
+        if self._outbox or not self._stream.send_now(response):
+            self._queue([response])
         return True
 
     def _queue_events(self, watcher: Watcher, revision: int, events: list[bytes]) -> None:
         if watcher.id in self._notified:
             self._notified[watcher.id] = True
-        prefix = self._service.headers.at(revision) + _ID_TAG + varint(watcher.id)
-        if watcher.id == 0:
-            prefix = self._service.headers.at(revision)
+        prefix = self._responses.prefix(watcher.id, revision)
         if watcher.id in self._fragmented:
-            self._put(_fragments(prefix, events, self._service.max_response_bytes))
+            self._put(fragments(prefix, events, self._service.max_response_bytes))
         else:
             self._put([b"".join((prefix, *events))])
 
@@ -290,23 +302,3 @@ class _WatchStream:
                 self._put([self._service.headers.at(0) + response.SerializeToString()])
             await asyncio.sleep(0)  # A long history is read in turns with everything else.
         return bool(behind)
-
-
-def _fragments(prefix: bytes, events: list[bytes], limit: int) -> list[bytes]:
-    """Cut a response between its events so that each piece is below `limit`, if it can be.
-
-    All pieces but the last say that they are fragments; one event alone is never cut.
-    """
-    if len(prefix) + sum(map(len, events)) < limit:
-        return [b"".join((prefix, *events))]
-    pieces: list[bytes] = []
-    piece: list[bytes] = []
-    size = len(prefix) + len(_FRAGMENT)
-    for event in events:
-        if piece and size + len(event) >= limit:
-            pieces.append(b"".join((prefix, _FRAGMENT, *piece)))
-            piece, size = [], len(prefix) + len(_FRAGMENT)
-        piece.append(event)
-        size += len(event)
-    pieces.append(b"".join((prefix, *piece)))
-    return pieces

@@ -313,6 +313,9 @@ class _Stream:
         self._counts.sent_bytes += len(message)
         await self._context.write(message)
 
+    def send_now(self, message: bytes) -> bool:  # noqa: ARG002  # grpc.aio has coroutines only
+        return False
+
 
 async def _only(message: bytes) -> AsyncIterator[bytes]:
     yield message

@@ -5,7 +5,9 @@ together leave together. What waits for the client's window is bounded by `SEND_
 above which `send` does not return.
 
 Where the method has answers `at_once`, the coroutine and its task are begun only when a message
-comes that has none; and while it waits for the next one, that is answered at once again.
+comes that has none; and while it waits for the next one, that is answered at once again. Such
+answers are made into a frame where they are, since the read that brought the messages ends with a
+write; they are queued like others if something waits before them, or for a window.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from server.call_counts import CallCounts
 from server.status import Code, RpcError
 from server.transport.connection import Connection, Whole
 from server.transport.dispatch import StreamMethod
-from server.transport.frames import END_STREAM, ErrorCode
+from server.transport.frames import DATA, END_STREAM, ErrorCode, frame
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
 from server.transport.rpc import Rpc, answered
@@ -40,6 +42,7 @@ from server.transport.wire import (
 )
 
 SEND_AHEAD_BYTES: Final = 256 << 10  # Of messages that wait for the client's window.
+SEND_NOW_MESSAGES_MAX: Final = 16  # Before the connection writes: more may be worth a wait.
 MESSAGE_OVERHEAD_BYTES: Final = 100  # That one costs here beside its own; it may have none.
 _REST_BYTES_MAX: Final = 64  # Of a piece of a message that is worth putting together at once.
 
@@ -179,9 +182,13 @@ class StreamingCall(Rpc):
             and self.unsent_bytes < SEND_AHEAD_BYTES
         ):
             data = self._answer_at_once(self._at_once, data)
-            if is_last and self.task is None and not data and not self._body:
-                self._served(None)
-                return
+            if not data and not self._body:
+                if not is_last:
+                    self._settle()
+                    return
+                if self.task is None:
+                    self._served(None)
+                    return
         self._take_up(data, is_last=is_last)
 
     def _take_up(self, data: bytes, *, is_last: bool) -> None:
@@ -201,13 +208,15 @@ class StreamingCall(Rpc):
 
     def _answer_at_once(self, at_once: AtOnce, data: bytes) -> bytes:
         """Answer the messages of `data`, and give back what is left of it."""
-        kept = bytes(self._body)
-        answers, rest = _answers(at_once, self._counts, kept + data if kept else data)
+        if self._body:
+            data = bytes(self._body) + data
+        answers, rest = _answers(at_once, self._counts, data)
         if not answers:
-            return data
-        self._release(len(kept))
-        self._body.clear()
-        self._send(answers)
+            return data[len(self._body) :]
+        if self._body:
+            self._release(len(self._body))
+            self._body.clear()
+        self._answer_now(answers)
         return rest
 
     def _keep(self, data: bytes) -> None:
@@ -284,9 +293,26 @@ class StreamingCall(Rpc):
         self._counts.received_bytes += len(message)
         return message
 
+    def _answer_now(self, body: bytes) -> None:
+        """Send what answers a frame of the read under way: it is written at the end of that."""
+        connection, size = self.connection, len(body)
+        if (
+            self.unsent
+            or not self._is_begun
+            or size > self.window
+            or size > connection.window
+            or size > connection.frame_bytes
+        ):
+            self._send(body)
+            return
+        self.window -= size
+        connection.window -= size
+        connection.send(frame(DATA, 0, self.id, body))
+
     def _settle(self) -> None:
         """The service has read every whole message: the client may send as much again."""
-        self._release(self.held - len(self._body))
+        if self.held:
+            self._release(self.held - len(self._body))
         owed, self._owed = self._owed, 0
         self._take(owed)
 
@@ -297,6 +323,17 @@ class StreamingCall(Rpc):
         while self.unsent_bytes >= SEND_AHEAD_BYTES and not self.is_over:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
+
+    def send_now(self, message: bytes) -> bool:
+        unsent = self.unsent
+        assert unsent is not None
+        body = prefixed(message)
+        if len(unsent) >= SEND_NOW_MESSAGES_MAX or self.unsent_bytes + len(body) > SEND_AHEAD_BYTES:
+            return False
+        self._counts.messages_sent += 1
+        self._counts.sent_bytes += len(message)
+        self._send(body)
+        return True
 
     def _send(self, body: bytes) -> None:
         """Queue messages as they stand in DATA."""

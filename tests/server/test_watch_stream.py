@@ -9,7 +9,11 @@ import pytest
 from etcdpb import rpc_pb2 as pb
 from mvcc.watch import CATCH_UP_BYTES_MAX
 from server.services.watch import OUTBOX_BYTES_MAX, OUTBOX_RESPONSES_MAX
+from tests.support.calls import Pipe
 from tests.support.client import Watching, until
+from tests.support.clock import settle
+from tests.support.loop import in_loop
+from tests.support.server import bare_server, in_flight
 from tests.support.serving import Running, served
 
 ALL: Final = b"\0"
@@ -305,3 +309,35 @@ async def test_requests_are_not_read_while_their_answers_cannot_be_sent(
         created += (await watching.receive()).created
         assert len(outbox._outbox) <= OUTBOX_RESPONSES_MAX
     assert len(server.hub) == 1 + creates_total
+
+
+@in_loop
+async def test_nothing_overtakes_what_waits_for_the_client() -> None:
+    """What can be sent at once goes past the outbox, but not past what is in it: not when the
+    client begins to read in the very turn of the loop in which more comes.
+    """
+    server, pipe = bare_server(), Pipe()
+    server.open("/etcdserverpb.Watch/Watch", pipe)
+    create = pb.WatchRequest(create_request=pb.WatchCreateRequest(key=b"a")).SerializeToString()
+    pipe.write(create)
+    await settle()
+    pipe.pause()
+    await server.call(pb.PutRequest(key=b"a"))
+    pipe.write(create)
+    await settle()
+    await in_flight(server, pb.PutRequest(key=b"a"))
+    server.flusher.let_go()
+    pipe.resume()
+    await settle()
+    await server.call(pb.PutRequest(key=b"a"))
+    seen = [pb.WatchResponse.FromString(message) for message in pipe.sent]
+    assert [(each.watch_id, each.created, each.header.revision) for each in seen] == [
+        (0, True, 1),
+        (0, False, 2),
+        (1, True, 2),
+        (0, False, 3),
+        (1, False, 3),
+        (0, False, 4),
+        (1, False, 4),
+    ]
+    await server.stop()

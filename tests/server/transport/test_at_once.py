@@ -4,6 +4,7 @@ as with the coroutine alone, in every state that the two can be in together.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import Iterator
 from typing import Any, Final
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 
 from server import status
 from server.transport.frames import (
+    DATA,
     END_STREAM,
+    FRAME_BYTES_MAX,
+    HEADERS,
     ErrorCode,
     rst_stream,
     settings,
@@ -23,7 +27,7 @@ from server.transport.frames import (
 from server.transport.peer import STREAM_WINDOW_BYTES
 from server.transport.streaming import SEND_AHEAD_BYTES
 from tests.server.transport.native import LATER, REFUSED, Client, count_of, opened
-from tests.server.transport.support import LIMIT_BYTES, data, prefixed
+from tests.server.transport.support import LIMIT_BYTES, data, parsed, prefixed
 from tests.support.clock import settle
 from tests.support.loop import in_loop
 
@@ -112,6 +116,65 @@ async def test_what_can_be_answered_at_once_begins_no_coroutine(is_whole: bool) 
     assert (heard.status, client.methods.begun) == (b"0", 0)
     assert [len(each) for each in client.methods.batches] == [1, 1000]
     assert count_of(client)[:4] == (2 + is_whole, 2 + is_whole, {}, (1001, 1001))
+
+
+@pytest.mark.parametrize("narrow", ["stream", "connection"])
+@in_loop
+async def test_answers_on_a_long_stream_keep_to_both_windows(narrow: str) -> None:
+    client, stream_id = opened()
+    connection, size = client.connection, len(prefixed(b"00"))
+    client.send(data(stream_id, prefixed(b"0"), flags=0))
+    kinds = [each.type for each in parsed(client.socket.written) if each.stream_id == stream_id]
+    assert kinds == [HEADERS, DATA]
+    (stream,) = client.server.host.streams
+    if narrow == "stream":
+        stream.window = size
+    else:
+        connection.window = size
+    for number in (1, 2, 3):
+        client.send(data(stream_id, prefixed(b"%d" % number), flags=0))
+        assert len(client.heard(stream_id).body) == 2 * size
+        assert min(stream.window, connection.window) == 0
+    windows = stream.window, connection.window
+    grown = 0 if narrow == "connection" else stream_id
+    client.send(window_update(grown, 1 << 20))
+    client.send(data(stream_id, prefixed(b"4"), flags=0))
+    assert client.heard(stream_id).messages == [b"00", b"11", b"22", b"33", b"44"]
+    more = (1 << 20, 0) if grown else (0, 1 << 20)
+    taken = 3 * size
+    assert stream.window == windows[0] + more[0] - taken
+    assert connection.window == windows[1] + more[1] - taken
+    client.send(data(stream_id, b""))
+    assert count_of(client)[:3] == (2, 2, {})
+
+
+@in_loop
+async def test_an_answer_at_once_waits_behind_one_that_is_not_yet_written() -> None:
+    client, stream_id = opened()
+    client.send(data(stream_id, prefixed(b"1"), flags=0))
+    client.send(data(stream_id, prefixed(LATER), flags=0))
+    await asyncio.sleep(0)  # The coroutine has sent its answer, and the loop has not written it.
+    assert client.methods.begun == 1
+    assert client.heard(stream_id).messages == [b"11"]
+    client.send(data(stream_id, prefixed(b"2"), flags=0))
+    assert client.methods.batches[-1] == [b"2"], "the coroutine waits, so this one is spared it"
+    assert client.heard(stream_id).messages == [b"11", LATER * 2, b"22"]
+    client.send(data(stream_id, b""))
+    await settle()
+    assert count_of(client)[:3] == (2, 2, {})
+
+
+@in_loop
+async def test_answers_larger_than_a_frame_are_cut() -> None:
+    """A long stream's answers may be larger than the frame that brought the messages."""
+    client, stream_id = opened()
+    client.send(data(stream_id, prefixed(b"1"), flags=0))
+    count = FRAME_BYTES_MAX // len(prefixed(b"123"))
+    client.send(data(stream_id, prefixed(b"123") * count, flags=0))
+    heard = client.heard(stream_id)
+    assert heard.messages == [b"11"] + [b"123123"] * count
+    assert len(heard.body) > FRAME_BYTES_MAX
+    assert client.longest <= FRAME_BYTES_MAX
 
 
 @in_loop

@@ -30,7 +30,12 @@ from server.transport.frames import (
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
 from server.transport.peer import STREAM_WINDOW_BYTES
-from server.transport.streaming import MESSAGE_OVERHEAD_BYTES, SEND_AHEAD_BYTES, StreamingCall
+from server.transport.streaming import (
+    MESSAGE_OVERHEAD_BYTES,
+    SEND_AHEAD_BYTES,
+    SEND_NOW_MESSAGES_MAX,
+    StreamingCall,
+)
 from tests.server.transport.support import (
     LIMIT_BYTES,
     REFUSAL,
@@ -321,6 +326,25 @@ async def test_sending_waits_for_a_slow_reader_and_its_buffer_is_bounded() -> No
     while not sending.done():
         talk.read()
         await settle()
+
+
+@in_loop
+async def test_what_can_be_sent_now_is_and_what_would_have_to_wait_is_not() -> None:
+    """Some messages for each write of the connection, and within what any stream sends ahead."""
+    talk = Streaming()
+    talk.connection.receive(settings((4, 0)))
+    await settle()
+    many = [b"%d" % number for number in range(SEND_NOW_MESSAGES_MAX)]
+    assert all(talk.stream.send_now(each) for each in many)
+    assert not talk.stream.send_now(b"one more")
+    talk.read()
+    assert not talk.stream.send_now(b"one more"), "the window is closed: they are still there"
+    talk.connection.receive(window_update(1, 2_000_000) + window_update(0, 2_000_000))
+    body = b"".join(payload for kind, payload in talk.read() if kind == DATA)
+    assert body == b"".join(map(prefixed, many))
+    assert not talk.stream.send_now(bytes(SEND_AHEAD_BYTES))
+    assert talk.stream.send_now(bytes(SEND_AHEAD_BYTES - len(prefixed(b""))))
+    assert not talk.stream.send_now(b"")
 
 
 @in_loop

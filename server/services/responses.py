@@ -1,0 +1,67 @@
+"""What a watcher is sent: the encoded WatchResponse around its events.
+
+Many clients watch the same keys, and a stream's first watcher has the id 0 nearly always. So the
+response to an event is made once for all watchers of one id that hear of that event alone, and
+their streams send the same bytes.
+
+Bound: the responses to one event, `SHARED_IDS_MAX` of at most `SHARED_BYTES_MAX` each.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mvcc.record import varint
+from server.header import Headers
+
+SHARED_IDS_MAX: Final = 64  # One more, and all are forgotten.
+SHARED_BYTES_MAX: Final = 16 << 10  # Above it a copy costs more than what is around it.
+_ID_TAG: Final = b"\x10"  # WatchResponse.watch_id, field 2.
+_FRAGMENT: Final = b"\x38\x01"  # WatchResponse.fragment, field 7.
+
+
+class Responses:
+    def __init__(self, headers: Headers) -> None:
+        self._headers = headers
+        self._event = b""  # That `_made` are about. It is held, so no other can be taken for it.
+        self._made: dict[int, bytes] = {}  # By watch id.
+
+    def live(self, watch_id: int, revision: int, events: list[bytes]) -> bytes:
+        """The response to what one revision did; an event is the same object for all watchers."""
+        event = events[0]
+        if event is self._event and len(events) == 1:
+            made = self._made.get(watch_id)
+            if made is not None:
+                return made
+        response = b"".join((self.prefix(watch_id, revision), *events))
+        if len(events) == 1 and len(response) <= SHARED_BYTES_MAX:
+            if event is not self._event or len(self._made) >= SHARED_IDS_MAX:
+                self._made.clear()
+                self._event = event
+            self._made[watch_id] = response
+        return response
+
+    def prefix(self, watch_id: int, revision: int) -> bytes:
+        """What stands before the events."""
+        header = self._headers.at(revision)
+        return header + _ID_TAG + varint(watch_id) if watch_id else header
+
+
+def fragments(prefix: bytes, events: list[bytes], limit: int) -> list[bytes]:
+    """Cut a response between its events so that each piece is below `limit`, if it can be.
+
+    All pieces but the last say that they are fragments; one event alone is never cut.
+    """
+    if len(prefix) + sum(map(len, events)) < limit:
+        return [b"".join((prefix, *events))]
+    pieces: list[bytes] = []
+    piece: list[bytes] = []
+    size = len(prefix) + len(_FRAGMENT)
+    for event in events:
+        if piece and size + len(event) >= limit:
+            pieces.append(b"".join((prefix, _FRAGMENT, *piece)))
+            piece, size = [], len(prefix) + len(_FRAGMENT)
+        piece.append(event)
+        size += len(event)
+    pieces.append(b"".join((prefix, *piece)))
+    return pieces
