@@ -73,6 +73,7 @@ class Turn(NamedTuple):
     head: Head
     records: list[Record]
     end: int  # Where in the file the next record goes.
+    damage: BackendCorruptError | None  # Of a file that is done with it may be an unfinished turn.
 
     @property
     def last(self) -> int:
@@ -110,11 +111,15 @@ def find(directory: Path) -> Found | None:
     if not turns:
         return None
     newest = turns[-1]
+    if newest.damage is not None:
+        raise newest.damage
     floor = max(turn.floor for turn in turns)
     if newest.head.before <= floor:
         records, begun = newest.records, newest
     else:
         begun = turns[0]
+        if begun.damage is not None:
+            raise begun.damage
         if begun.last != newest.head.before or begun.head.before > floor:
             reason = f"the records from {floor + 1} to {newest.head.before} are not all there"
             raise BackendCorruptError(newest.path, reason)
@@ -138,23 +143,23 @@ def _read(path: Path) -> Turn | None:
     at, last = RECORDS_AT, head.before
     while (record := _record_at(data, at, head.salt)) is not None:
         if record.sequence != last + record.rows:
-            raise BackendCorruptError(path, f"record {record.sequence} does not follow {last}")
+            break
         records.append(record)
         last = record.sequence
         at += _RECORD.size + len(record.payload)
-    _refuse_damage(path, data, at, head.salt)
-    return Turn(path, head, records, at)
+    return Turn(path, head, records, at, _damage(path, data, at, head.salt))
 
 
-def _refuse_damage(path: Path, data: bytes, at: int, salt: bytes) -> None:
+def _damage(path: Path, data: bytes, at: int, salt: bytes) -> BackendCorruptError | None:
     """Nothing behind an unreadable record may be readable: it was written after that one."""
-    later = data.find(_RECORD_MAGIC, at + 1)
+    later = data.find(_RECORD_MAGIC, at)
     while later >= 0:
         record = _record_at(data, later, salt)
         if record is not None:
             reason = f"damaged at byte {at}: record {record.sequence} is behind it"
-            raise BackendCorruptError(path, reason)
+            return BackendCorruptError(path, reason)
         later = data.find(_RECORD_MAGIC, later + 1)
+    return None
 
 
 def _head_at(data: bytes, at: int) -> Head | None:

@@ -19,6 +19,11 @@ from tests.mvcc.backend.support import files_limited_to
 FIRST: Final = 100  # The sequence that a new journal counts on from.
 
 
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "STEP_BYTES", 8192)
+
+
 def made(directory: Path, *payloads: bytes) -> Journal:
     """A journal with these records, of one row each and synced one by one."""
     written = Journal(directory, None, sequence=FIRST)
@@ -277,7 +282,7 @@ def test_once_closed_it_takes_nothing(tmp_path: Path) -> None:
 
 @given(
     steps=st.lists(
-        st.sampled_from(("append", "append", "turn", "flushed", "restart")), max_size=25
+        st.sampled_from(("append", "append", "turn", "flushed", "restart")), max_size=12
     ),
     seed=st.integers(0, 2**32),
 )
