@@ -205,7 +205,9 @@ class Engine:
 
     def horizon(self) -> float:
         """The instant up to which leases count as due; see `LeaseClock`."""
-        return self._lease_clock.observe(self._clock.now())
+        horizon = self._lease_clock.observe(self._clock.now())
+        self._state.lessor.keep_time(horizon)
+        return horizon
 
     def now(self) -> float:
         """Clock seconds."""
@@ -281,6 +283,7 @@ class Engine:
         state, store, queue, group = self._state, self._store, self._queue, self._group
         state.now = self._clock.now()
         state.horizon = self._lease_clock.observe(state.now)
+        state.lessor.keep_time(state.horizon)
         batch = store.begin()
         clock, began, slow_s = self._clock.now, state.now, self.slow.threshold_s
         while queue and len(group) < GROUP_COMMANDS_MAX and batch.size_bytes < GROUP_BYTES_MAX:
