@@ -19,13 +19,16 @@ import grpc
 import pytest
 
 from etcdpb import rpc_pb2
+from tests.process.client import Exchange
 from tests.process.clocked import FULL_TTL, Lives, lives
 
 __all__ = ["lives"]  # A fixture of its.
 
-RESTARTS: Final = int(os.environ.get("TENURE_RESTARTS", "7"))
+RESTARTS: Final = int(os.environ.get("TENURE_RESTARTS", "10"))
 SEED: Final = int(os.environ.get("TENURE_RESTARTS_SEED", "1"))
-STEPS_MAX: Final = 25  # In one life.
+STEPS_MAX: Final = 12  # In one life.
+SILENT_STEPS_MAX: Final = 3  # Before them, in which nobody renews: what was left runs out.
+STREAM_MAX_S: Final = 600.0  # No life is so long.
 LEASES: Final = range(1, 9)
 LATE_S: Final = 0.11  # A tick, and the step in which the test's clock moves.
 LATE_A_RESTART_S: Final = 0.2  # Two ticks by rounding, one that was not noted, one of the clock.
@@ -51,6 +54,7 @@ class Story:
         self.lives = lives
         self.chance = random.Random(SEED)
         self.promises: dict[int, Promise] = {}
+        self.renewals: Exchange  # Open for as long as a life is.
         self.checks = 0
         self.expired = 0
         self.latest_s = 0.0  # Beyond the TTL, that a lease was still seen.
@@ -62,20 +66,33 @@ class Story:
     def grant(self) -> None:
         free = [each for each in LEASES if each not in self.promises]
         if free:
-            lease_id, ttl = self.chance.choice(free), self.chance.randint(2, 7)
+            lease_id, ttl = self.chance.choice(free), self.chance.randint(2, 9)
             self.lives.client.grant(ttl, lease_id)
             self.lives.client.put(b"%d" % lease_id, b"", lease_id)
             self.promise(lease_id, ttl)
 
     def renew(self) -> None:
-        if self.promises:
-            lease_id = self.chance.choice(sorted(self.promises))
-            ttl = self.lives.client.keep_alive(lease_id)
-            if ttl:
-                assert ttl == self.promises[lease_id].ttl
-                self.promise(lease_id, ttl)
-            else:
-                self.is_gone(lease_id)
+        """On a stream of its own, or on the one that is open: they are answered in two ways."""
+        if not self.promises:
+            return
+        count = self.chance.randint(1, len(self.promises))
+        lease_ids = self.chance.sample(sorted(self.promises), count)
+        if self.chance.random() < 0.3:
+            self.answered(lease_ids[0], self.lives.client.keep_alive(lease_ids[0]))
+            return
+        for lease_id in lease_ids:
+            self.renewals.send(rpc_pb2.LeaseKeepAliveRequest(ID=lease_id))
+        for lease_id in lease_ids:
+            reply = self.renewals.receive()
+            assert lease_id == reply.ID
+            self.answered(lease_id, reply.TTL)
+
+    def answered(self, lease_id: int, ttl: int) -> None:
+        if ttl:
+            assert ttl == self.promises[lease_id].ttl
+            self.promise(lease_id, ttl)
+        else:
+            self.is_gone(lease_id)
 
     def revoke(self) -> None:
         alive = [
@@ -139,24 +156,21 @@ class Story:
     def renew_and_kill(self) -> None:
         """Nobody waits for the answers; those that came are promises all the same."""
         lease_ids = sorted(self.promises)
-        with self.lives.client.stream("Lease", "LeaseKeepAlive") as renewals:
-            for lease_id in lease_ids:
-                renewals.send(rpc_pb2.LeaseKeepAliveRequest(ID=lease_id))
-            answered = self.chance.randint(0, len(lease_ids))
-            replies = [renewals.receive() for _ in range(answered)]
-            self.lives.kill()
-            try:
-                while True:
-                    replies.append(renewals.receive())
-            except (grpc.RpcError, StopIteration):
-                pass
+        renewals = self.renewals
+        for lease_id in lease_ids:
+            renewals.send(rpc_pb2.LeaseKeepAliveRequest(ID=lease_id))
+        answered = self.chance.randint(0, len(lease_ids))
+        replies = [renewals.receive() for _ in range(answered)]
+        self.lives.kill()
+        try:
+            while True:
+                replies.append(renewals.receive())
+        except (grpc.RpcError, StopIteration):
+            pass
         unanswered = set(lease_ids)
         for reply in replies:
             unanswered.discard(reply.ID)
-            if reply.TTL:
-                self.promise(reply.ID, reply.TTL)
-            else:
-                self.is_gone(reply.ID)
+            self.answered(reply.ID, reply.TTL)
         for lease_id in unanswered:
             promise = self.promises[lease_id]
             promise.most = self.lives.served_most + promise.ttl
@@ -168,14 +182,17 @@ def test_no_lease_is_early_and_none_late_by_more_than_was_promised(lives: Lives)
     story = Story(lives)
     steps = [story.grant, story.renew, story.renew, story.pass_time, story.pass_time, story.revoke]
     for _ in range(RESTARTS):
-        lives.start()
+        story.renewals = lives.start().stream("Lease", "LeaseKeepAlive", STREAM_MAX_S)
         assert FULL_TTL not in lives.server.messages
         story.check()
+        for _ in range(story.chance.randint(0, SILENT_STEPS_MAX)):
+            story.pass_time()
+            story.check()
         for _ in range(story.chance.randint(0, STEPS_MAX)):
-            story.chance.choices(steps, [3, 2, 2, 3, 3, 0.5])[0]()
+            story.chance.choices(steps, [4, 2, 2, 3, 3, 0.5])[0]()
             story.check()
         story.end()
-        lives.client.__exit__(None, None, None)
+        story.renewals.close()
     print(  # noqa: T201  # shown for a long run, by -s
         f"seed {SEED}, {RESTARTS} restarts, {lives.served_least:.0f} s served:"
         f" {story.checks} looks, {story.expired} leases expired, none early;"
