@@ -6,12 +6,9 @@ Time here is served time: seconds that leases were served, summed over all lives
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
-
-import pytest
 
 from tests.process.client import Client
 from tests.support.clocked import TestClock
@@ -99,9 +96,3 @@ class Lives:
         """Copy the data directory as `cp -a` would."""
         shutil.copytree(self.data_dir, to)
         return to
-
-
-@pytest.fixture
-def lives(tmp_path: Path, sockets: Path) -> Iterator[Lives]:
-    with ExitStack() as stack:
-        yield Lives(tmp_path, sockets, stack)

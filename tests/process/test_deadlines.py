@@ -17,12 +17,9 @@ import grpc
 import pytest
 
 from tests.process.client import Client
-from tests.process.clocked import FULL_TTL, GOES_ON, Lives, lives
+from tests.process.clocked import FULL_TTL, GOES_ON, Lives
 from tests.process.conftest import Servers
-from tests.process.test_disk import strace
 from tests.support.process import ROOT, ServerProcess
-
-__all__ = ["lives", "strace"]  # Fixtures of theirs.
 
 pytestmark = pytest.mark.power
 

@@ -20,9 +20,7 @@ import pytest
 
 from etcdpb import rpc_pb2
 from tests.process.client import Exchange
-from tests.process.clocked import FULL_TTL, Lives, lives
-
-__all__ = ["lives"]  # A fixture of its.
+from tests.process.clocked import FULL_TTL, Lives
 
 RESTARTS: Final = int(os.environ.get("TENURE_RESTARTS", "10"))
 SEED: Final = int(os.environ.get("TENURE_RESTARTS_SEED", "1"))
