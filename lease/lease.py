@@ -31,6 +31,7 @@ class Lease:
     ttl: int  # Seconds, after the floor was applied; what the client is told.
     expiry: float  # Clock seconds; due from this instant on, and gone once revoked.
     keys: bytes | set[bytes] | None = None  # One form for each count: see the module.
+    slot: int = 0  # Where its time is kept for the next process; 0 if nowhere (`lease.deadlines`).
 
     def remaining(self, now: float) -> float:
         """Seconds left; negative when overdue, infinite while the lessor is not primary."""

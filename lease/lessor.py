@@ -14,18 +14,18 @@ Invariants, checked by `Lessor.check_invariants`:
   2. Both maps hold live leases only: what a revoked lease had is in neither.
   3. While primary, every lease has its one place in the wheel, and a finite expiry. While not,
      the wheel is empty and every expiry is `FOREVER`: nothing expires.
-  4. A renewal changes one attribute of one lease, `expiry`, and no container.
+  4. A renewal changes one attribute of one lease, `expiry`, and one word outside, and no container.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Final
 
 from lease import pileup, record
 from lease.bucket import LeaseBucket
+from lease.deadlines import Deadlines, Volatile
 from lease.deleter import RangeDeleter
 from lease.errors import (
     LeaseDueError,
@@ -34,24 +34,15 @@ from lease.errors import (
     NotPrimaryError,
     TTLTooLargeError,
 )
+from lease.keeper import Keeper
 from lease.lease import FOREVER, GONE, NO_LEASE, TTL_MAX_S, Lease, LeaseID
+from lease.stats import LessorStats
 from lease.wheel import Wheel
 
 __all__ = ["FOREVER", "NO_LEASE", "TTL_MAX_S", "Lease", "LeaseID", "Lessor", "LessorStats"]
 
 _expiry: Final = attrgetter("expiry")
-
-
-@dataclass(frozen=True, slots=True)
-class LessorStats:
-    """A glance at a lessor; costs the same whatever it holds."""
-
-    primary: bool
-    leases: int
-    keyless: int  # Leases without a key; a lost reply to a grant leaves one behind.
-    keys: int  # Keys attached to a lease.
-    due: int  # Leases found due and not handed out by `expired` yet.
-    wheel_entries: int  # At least one a lease while primary; the surplus is of revoked ones.
+_NOTHING_SPENT: Final[Mapping[LeaseID, float]] = {}
 
 
 class Lessor:
@@ -64,11 +55,13 @@ class Lessor:
         *,
         ttl_min: int,
         revoke_rate: int = 0,
+        deadlines: Deadlines | None = None,
     ) -> None:
         """An empty lessor; `recover` fills it from the bucket.
 
         `ttl_min` in seconds: a shorter TTL is raised to it. `revoke_rate` in leases a second:
-        the cap that `promote` spreads pile-ups for, 0 for none.
+        the cap that `promote` spreads pile-ups for, 0 for none. `deadlines`, with no slot
+        assigned yet, is where leases' time is kept for the next process; None for nowhere.
         """
         if not 1 <= ttl_min <= TTL_MAX_S:
             raise ValueError(f"a shortest TTL of {ttl_min} s is not in 1..{TTL_MAX_S}")
@@ -87,6 +80,7 @@ class Lessor:
         # a field that etcd knows and we do not.
         self._odd: dict[LeaseID, bytes] = {}
         self._wheel = Wheel(self._leases)
+        self._keeper = Keeper(Volatile() if deadlines is None else deadlines)
 
     def __len__(self) -> int:
         """How many leases there are, the due ones included."""
@@ -134,6 +128,7 @@ class Lessor:
         lease = Lease(lease_id, ttl, now + ttl if self._primary else FOREVER)
         self._bucket.put(record.encode_key(lease_id), record.encode_value(lease_id, ttl))
         self._leases[lease_id] = lease
+        self._keeper.keep(lease)
         if self._primary:
             self._wheel.add(lease, now=now)
         return lease
@@ -146,6 +141,7 @@ class Lessor:
         """
         if self._primary and self._leases.get(lease.id) is lease:
             lease.expiry = now + lease.ttl
+            self._keeper.slots[lease.slot] = self._keeper.word(now)
 
     def lookup(self, lease_id: LeaseID) -> Lease:
         """The lease of that id, due or not.
@@ -226,6 +222,9 @@ class Lessor:
             LeaseNotFoundError: there is no such lease.
         """
         lease = self.lookup(lease_id)
+        # First of all: if the process ends before the batch is on disk, the full TTL is what the
+        # next one finds, and nobody who is given the id anew is given an old deadline with it.
+        self._keeper.forget(lease)
         keys = lease.sorted_keys()
         if keys:
             txn = self._range_deleter()
@@ -274,6 +273,7 @@ class Lessor:
         if lease.expiry <= horizon:
             raise LeaseDueError(lease_id)
         lease.expiry = now + lease.ttl
+        self._keeper.slots[lease.slot] = self._keeper.word(now)
         return lease.ttl
 
     def renew_all(self, leases: Iterable[Lease], *, now: float, horizon: float) -> int:
@@ -283,11 +283,13 @@ class Lessor:
         """
         if not self._primary:
             return 0
+        slots, begin = self._keeper.slots, self._keeper.word(now)
         count = 0
         for lease in leases:
             if lease.expiry <= horizon:
                 break
             lease.expiry = now + lease.ttl
+            slots[lease.slot] = begin
             count += 1
         return count
 
@@ -305,33 +307,54 @@ class Lessor:
         """
         return self._wheel.take(now, limit=limit)
 
-    def promote(self, extend: float, *, now: float) -> None:
+    def promote(
+        self, extend: float, *, now: float, spent: Mapping[LeaseID, float] = _NOTHING_SPENT
+    ) -> None:
         """Become primary: each lease expires at its full TTL plus `extend` seconds from `now`.
 
-        With a cap on revokes, leases that would be due together are spread over time
-        (`lease.pileup`). Promoting a primary starts all over, as in etcd.
+        Less what it has `spent` of that TTL, in seconds, if a process before this one knew; never
+        more than the full TTL, and at once if all of it is spent. With a cap on revokes, leases
+        that would be due together are spread over time (`lease.pileup`). Promoting a primary
+        starts all over, as in etcd.
         """
         self._primary = True
-        # Once remaining times survive a restart, `lease.ttl` becomes the time left here, and
-        # nowhere else: the wheel only needs an expiry.
+
+        def left(lease: Lease) -> float:
+            seconds = spent.get(lease.id, 0)
+            return (lease.ttl - min(seconds, lease.ttl) if seconds > 0 else lease.ttl) + extend
+
         for lease in self._leases.values():
-            lease.expiry = now + (lease.ttl + extend)
+            lease.expiry = now + left(lease)
         if self._revoke_rate:
             leases = self.leases()
-            remaining = [lease.ttl + extend for lease in leases]
-            spread = pileup.spread(remaining, revoke_rate=self._revoke_rate)
+            spread = pileup.spread(list(map(left, leases)), revoke_rate=self._revoke_rate)
             for lease, seconds in zip(leases, spread, strict=True):
                 lease.expiry = now + seconds
         self._wheel.clear()
         for lease in self._leases.values():
             self._wheel.add(lease, now=now)
+            self._keeper.began(lease)
 
     def demote(self) -> None:
-        """Stop being primary: nothing expires, nothing can be renewed. The leases stay."""
+        """Stop being primary: nothing expires, nothing can be renewed. The leases stay.
+
+        What is kept of their time stays what it was: call `keep_time` before.
+        """
         self._primary = False
         for lease in self._leases.values():
             lease.expiry = FOREVER
         self._wheel.clear()
+
+    # Keeping time
+
+    def keep_time(self, now: float) -> None:
+        """Remember that leases have been served until `now`, while primary.
+
+        A process that comes later goes on from there. Give it the horizon of what counts as due:
+        a lease that a stall has not ended yet must not have been ended by a restart.
+        """
+        if self._primary:
+            self._keeper.served(now)
 
     # Beginning and end
 
@@ -358,6 +381,8 @@ class Lessor:
             leases[lease_id] = Lease(lease_id, ttl, FOREVER)
         self._reset(leases)
         self._odd = odd
+        for lease in leases.values():
+            self._keeper.keep(lease)
 
     def stop(self) -> None:
         """Let go of everything held in memory, not primary. The records stay on disk."""
@@ -365,6 +390,8 @@ class Lessor:
 
     def _reset(self, leases: dict[LeaseID, Lease]) -> None:
         self._primary = False
+        for lease in self._leases.values():
+            self._keeper.forget(lease)
         self._leases = leases
         self._items = {}
         self._keyed = 0
@@ -381,6 +408,7 @@ class Lessor:
             keys=len(self._items),
             due=self._wheel.due,
             wheel_entries=self._wheel.entries,
+            kept=self._keeper.kept,
         )
 
     def check_invariants(self, now: float) -> None:
@@ -395,6 +423,7 @@ class Lessor:
             assert self._ttl_min <= lease.ttl <= TTL_MAX_S
             assert not isinstance(lease.keys, set) or len(lease.keys) > 1, "a set for one key"
             assert (lease.expiry < FOREVER) == self._primary
+        self._keeper.check_invariants(self._leases.values(), primary=self._primary)
         if self._primary:
             self._wheel.check_invariants(now)
         else:

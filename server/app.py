@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from mvcc.backend.base import Backend
@@ -24,6 +25,8 @@ from server import systemd
 from server.clock import Clock, SystemClock
 from server.core import Core, build_core
 from server.datadir import DataDir, Lock
+from server.deadlines.keeping import Keeping
+from server.deadlines.layout import BOOT_ID_FILE
 from server.flusher import Flusher, InlineFlusher, ThreadFlusher
 from server.http.app import HttpApp
 from server.identity import bootstrap_identity
@@ -47,8 +50,11 @@ FATAL_EXIT: Final = 1
 _LISTENING: Final = "ready to serve client requests"  # Waited for by etcd's own test harness.
 
 
-def run(config: Config) -> int:
+def run(config: Config, clock: Clock | None = None, boot_id_file: Path = BOOT_ID_FILE) -> int:
     """Serve until a signal; returns its negative number.
+
+    The command gives neither a `clock` nor a `boot_id_file`: they are the machine's own, except
+    for tests of what may not depend on them.
 
     Raises:
         StartError: the server cannot start with these settings, or on this data.
@@ -57,7 +63,7 @@ def run(config: Config) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        code = loop.run_until_complete(_run(config))
+        code = loop.run_until_complete(_run(config, clock or SystemClock(), boot_id_file))
     except BaseException:
         loop.close()
         raise
@@ -66,7 +72,7 @@ def run(config: Config) -> int:
     return code
 
 
-async def _run(config: Config) -> int:
+async def _run(config: Config, clock: Clock, boot_id_file: Path) -> int:
     loop = asyncio.get_running_loop()
     told: asyncio.Future[int] = loop.create_future()
 
@@ -76,7 +82,7 @@ async def _run(config: Config) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    server = asyncio.ensure_future(_Server(config, SystemClock()).serve(told))
+    server = asyncio.ensure_future(_Server(config, clock, boot_id_file).serve(told))
     await asyncio.wait((server, told), return_when=asyncio.FIRST_COMPLETED)
     if not server.done():
         logger.info(
@@ -90,11 +96,13 @@ async def _run(config: Config) -> int:
 class _Server:
     """One run of the process, from the data directory to the last file closed."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock, boot_id_file: Path) -> None:
         self._config = config
         self._clock = clock
+        self._boot_id_file = boot_id_file
         self._lock: Lock | None = None
         self._mark: Mark | None = None
+        self._keeping: Keeping | None = None
         self._backend: Backend | None = None
         self._socket_files = SocketFiles()
 
@@ -111,6 +119,8 @@ class _Server:
         finally:
             self._socket_files.remove()
             self._close_backend()
+            if self._keeping is not None:
+                self._keeping.close()
             if self._mark is not None:
                 self._mark.close()
             if self._lock is not None:
@@ -152,6 +162,9 @@ class _Server:
             self._backend = RocksBackend.open(directory.store)
         except (BackendError, OSError) as error:
             raise StartError(str(error)) from error
+        self._keeping = Keeping(
+            directory, keeps=self._config.keeps_renewals, boot_id_file=self._boot_id_file
+        )
         return True
 
     async def _serve(self, told: asyncio.Future[int]) -> None:
@@ -166,6 +179,7 @@ class _Server:
             revoke_rate=config.lease_revoke_rate,
             mark=self._mark,
             gate=gate_maker(config, self._clock, time.time),
+            deadlines=None if self._keeping is None else self._keeping.table,
         )
         state = recovered.state
         flusher: Flusher
@@ -181,13 +195,16 @@ class _Server:
             self._clock,
             mark=self._mark,
             unix_ms=time.time_ns() // 1_000_000,
-            on_fatal=die,
+            on_fatal=self._die,
             observed=observed,
         )
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
-        state.lessor.promote(0, now=self._clock.now())
+        if self._keeping is None:
+            state.lessor.promote(0, now=self._clock.now())
+        else:
+            self._keeping.promote(state.lessor, start=recovered.term, now=self._clock.now())
         logger.info(
             "recovered",
             extra=fields(
@@ -199,16 +216,26 @@ class _Server:
         )
         transport = await self._listen(core)
         background = asyncio.ensure_future(core.serve())
-        background.add_done_callback(_die_of_bug)
+        background.add_done_callback(self._die_of_bug)
         self._announce(recovered)
         await told
         # Nothing expires and nobody is renewed from here on: those leases are the next start's.
+        core.engine.horizon()  # What they have left is counted up to here.
         state.lessor.demote()
         await transport.drain(DRAIN_GRACE_S)
         background.cancel()
         await core.engine.drained()
         core.stop()
         logger.info("closed", extra=fields(revision=state.store.published))
+
+    def _die(self, error: BaseException) -> None:
+        if self._keeping is not None:
+            self._keeping.invalidate()
+        die(error)
+
+    def _die_of_bug(self, task: asyncio.Future[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._die(error)
 
     async def _listen(self, core: Core) -> Transport:
         config = self._config
@@ -271,8 +298,3 @@ def die(error: BaseException) -> None:
     )
     logging.shutdown()
     os._exit(FATAL_EXIT)
-
-
-def _die_of_bug(task: asyncio.Future[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        die(error)

@@ -1,8 +1,9 @@
 """The data directory: what is in it, and that one process at a time uses it.
 
-    <data-dir>/tenure/store   the RocksDB database
-    <data-dir>/tenure/mark    the newest revision ever acknowledged
-    <data-dir>/tenure/lock    held from before the store is opened until after it is closed
+    <data-dir>/tenure/store      the RocksDB database
+    <data-dir>/tenure/mark       the newest revision ever acknowledged
+    <data-dir>/tenure/deadlines  how much of its TTL each lease has left, within one boot
+    <data-dir>/tenure/lock       held from before the store is opened until after it is closed
 
 A directory that holds the data of a real etcd is refused: an empty store beside it would answer
 as if the keys were gone. So is one that a restore of a snapshot has not finished. Everything made
@@ -72,6 +73,10 @@ class DataDir:
     @property
     def mark(self) -> Path:
         return self.home / "mark"
+
+    @property
+    def deadlines(self) -> Path:
+        return self.home / "deadlines"
 
     @property
     def lock_file(self) -> Path:

@@ -205,7 +205,9 @@ class Engine:
 
     def horizon(self) -> float:
         """The instant up to which leases count as due; see `LeaseClock`."""
-        return self._lease_clock.observe(self._clock.now())
+        horizon = self._lease_clock.observe(self._clock.now())
+        self._state.lessor.keep_time(horizon)
+        return horizon
 
     def now(self) -> float:
         """Clock seconds."""
@@ -282,6 +284,7 @@ class Engine:
         clock, slow_s = self._clock.now, self.slow.threshold_s
         state.now = began = clock()
         state.horizon = self._lease_clock.observe(began)
+        state.lessor.keep_time(state.horizon)
         batch = store.begin()
         while queue and len(group) < GROUP_COMMANDS_MAX and batch.size_bytes < GROUP_BYTES_MAX:
             command, call, encode, size_bytes = queue[0]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from lease.deadlines import Deadlines
 from lease.errors import CorruptLeaseError, LeaseNotFoundError
 from lease.lessor import LeaseID, Lessor
 from mvcc.backend.base import Backend, Column
@@ -87,17 +88,18 @@ def recover(
     revoke_rate: int,
     mark: Mark | None,
     gate: Callable[[AuthStore, Lessor], Gate],
+    deadlines: Deadlines | None = None,
 ) -> Recovered:
     """Read everything, and write and sync the identity and the new term.
 
     `bootstrap` gives a new store its identity; an old one keeps its own, whatever the flags say.
-    `mark` refuses a store that is shorter than it once was.
+    `mark` refuses a store that is shorter than it once was. `deadlines` is the lessor's.
 
     Raises:
         RecoveryError: it cannot be served. And what `bootstrap` raises.
     """
     try:
-        return _recover(backend, bootstrap, ttl_min, revoke_rate, mark, gate)
+        return _recover(backend, bootstrap, ttl_min, revoke_rate, mark, gate, deadlines)
     except (CorruptRecordError, CorruptLeaseError, BackendError) as error:
         raise RecoveryError(str(error)) from error
 
@@ -109,6 +111,7 @@ def _recover(
     revoke_rate: int,
     mark: Mark | None,
     gate: Callable[[AuthStore, Lessor], Gate],
+    deadlines: Deadlines | None,
 ) -> Recovered:
     number = read_meta(backend, _META_FORMAT, 0)
     if number > FORMAT:
@@ -120,7 +123,11 @@ def _recover(
     if mark is not None:
         mark.check(recovered_revision=store.current, recovered_sequence=backend.sequence())
     lessor = Lessor(
-        StoreLeaseBucket(store), store.write_txn, ttl_min=ttl_min, revoke_rate=revoke_rate
+        StoreLeaseBucket(store),
+        store.write_txn,
+        ttl_min=ttl_min,
+        revoke_rate=revoke_rate,
+        deadlines=deadlines,
     )
     lessor.recover()
     _attach(store, lessor)

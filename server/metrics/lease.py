@@ -61,6 +61,11 @@ def families(sources: Sources) -> Iterator[Family]:
         tally.keys_sum,
     )
     yield gauge(
+        "tenure_lease_kept",
+        "Leases that would go on after a restart with the time they have left.",
+        stats.kept,
+    )
+    yield gauge(
         "tenure_lease_wheel_entries",
         "Entries of the timing wheel; the surplus over the leases is of revoked ones.",
         stats.wheel_entries,

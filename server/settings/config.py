@@ -37,6 +37,8 @@ from server.settings.values import (
 __all__ = ("Config", "ConfigError", "Effect", "Setting", "StartError", "settings", "variable_of")
 
 TRANSPORTS: Final = ("native", "grpcio")
+KEPT: Final = "kept"
+VOLATILE: Final = "volatile"
 ELECTION_MS_MAX: Final = 50_000  # etcd's maxElectionMs.
 QUOTA_DEFAULT_BYTES: Final = 2 * 1024**3  # What a quota of 0 means; etcd's DefaultQuotaBytes.
 REQUEST_TIMEOUT_BASE_S: Final = 5.0  # etcd adds two election timeouts to it (ReqTimeout).
@@ -95,6 +97,13 @@ class Config(Security, Compacting, LogSettings):
     )
     transport: str = option(
         "native", choice(*TRANSPORTS), "Member", "Which gRPC stack serves clients. Not in etcd."
+    )
+    lease_renewals: str = option(
+        KEPT,
+        choice(KEPT, VOLATILE),
+        "Member",
+        "kept: after a restart leases go on with the time they had left, within one boot of the"
+        " machine. volatile: a restart gives each its full TTL, as on etcd. Not in etcd.",
     )
     heartbeat_interval_ms: int = option(
         100, UINT, "Member", "Heartbeat in milliseconds; bounds --election-timeout."
@@ -310,6 +319,11 @@ class Config(Security, Compacting, LogSettings):
         """
         election_ticks = self.election_timeout_ms // self.heartbeat_interval_ms
         return math.ceil(3 * election_ticks // 2 * self.heartbeat_interval_ms / 1000)
+
+    @property
+    def keeps_renewals(self) -> bool:
+        """Whether a restart is to find how much of its TTL each lease has left."""
+        return self.lease_renewals == KEPT and not self.ephemeral
 
     @property
     def request_timeout_s(self) -> float:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lease import pileup
+from lease.deadlines import encode
 from lease.errors import (
     LeaseDueError,
     LeaseExistsError,
@@ -19,7 +20,7 @@ from lease.errors import (
 from lease.lessor import FOREVER, NO_LEASE, Lease, LeaseID, Lessor
 from lease.record import encode_key
 from lease.wheel import RETRY_S, TICKS_PER_S
-from tests.lease.support import NEGATIVE, SMALLEST, Deleter, MemoryBucket
+from tests.lease.support import NEGATIVE, SMALLEST, Deleter, MemoryBucket, MemoryDeadlines
 
 TTL_MIN = 2
 # Few ids, so that one is revoked and granted anew while something still holds the old lease.
@@ -38,6 +39,18 @@ class Dull:
     handle: Lease
     keys: set[bytes] = field(default_factory=set)
     silent_until: float = 0.0  # It was reported: not again before this.
+    begin: float | None = None  # When its TTL began, as the next process will know; None if not.
+
+    def begins(self, begin: float, expiry: float) -> None:
+        self.expiry = expiry
+        if expiry < FOREVER:
+            self.begin = begin
+
+    def left(self, clock: float) -> float:
+        """What a process finds that comes after one which served until `clock`."""
+        if self.begin is None:
+            return self.ttl
+        return min(max(self.begin + self.ttl - clock, 0), self.ttl)
 
     def found_by(self, now: float) -> bool:
         """Whether a tick has come at or after the expiry."""
@@ -61,13 +74,31 @@ class LessorMachine(RuleBasedStateMachine):
         self.handles: list[Lease] = []  # Of revoked leases too: the engine may hold one.
         self.bucket = MemoryBucket()
         self.deleter = Deleter()
-        self.lessor = Lessor(self.bucket, self.deleter, ttl_min=TTL_MIN, revoke_rate=revoke_rate)
+        self.clock = 0.0  # Until when leases were served, as was last told.
+        self.build()
+        self.deadlines.set_clock(encode(0))
         if detaching:
             self.deleter.on_delete = lambda key: self.lessor.detach(
                 self.lessor.get_lease(key), [key]
             )
         if primary:
             self.promote(0)
+
+    def build(self) -> None:
+        # Room for two of three: one lease at a time has its full TTL after a restart.
+        self.deadlines = MemoryDeadlines(room=len(IDS) - 1)
+        self.lessor = Lessor(
+            self.bucket,
+            self.deleter,
+            ttl_min=TTL_MIN,
+            revoke_rate=self.revoke_rate,
+            deadlines=self.deadlines,
+        )
+
+    def begin_now(self, dull: Dull) -> None:
+        dull.begins(self.now, self.fresh(dull.ttl))
+        if not dull.handle.slot:
+            dull.begin = None
 
     def fresh(self, ttl: int) -> float:
         return self.now + ttl if self.primary else FOREVER
@@ -97,11 +128,18 @@ class LessorMachine(RuleBasedStateMachine):
         self.lessor.restart(handle, now=self.now)
         dull = self.model.get(handle.id)
         if dull and dull.handle is handle:
-            dull.expiry = self.fresh(dull.ttl)
+            self.begin_now(dull)
+
+    @rule(stalled_s=st.sampled_from([0.0, 0.0, 0.25]))
+    def keep_time(self, stalled_s: float) -> None:
+        until = max(0.0, self.now - stalled_s)
+        self.lessor.keep_time(until)
+        if self.primary:
+            self.clock = until
 
     @precondition(lambda self: self.model)
-    @rule(data=st.data(), held_back=st.sampled_from([0.0, 0.0, 1.0, 5.0]))
-    def renew(self, data: st.DataObject, held_back: float) -> None:
+    @rule(data=st.data(), held_back=st.sampled_from([0.0, 0.0, 1.0, 5.0]), at_once=st.booleans())
+    def renew(self, data: st.DataObject, held_back: float, at_once: bool) -> None:
         lease_id, dull = self.draw(data)
         horizon = max(0.0, self.now - held_back)
         if not self.primary:
@@ -110,9 +148,13 @@ class LessorMachine(RuleBasedStateMachine):
         elif dull.expiry <= horizon:
             with pytest.raises(LeaseDueError):
                 self.lessor.renew(lease_id, now=self.now, horizon=horizon)
+        elif at_once:
+            renewed = self.lessor.renew_all([dull.handle], now=self.now, horizon=horizon)
+            assert renewed == 1
+            self.begin_now(dull)
         else:
             assert self.lessor.renew(lease_id, now=self.now, horizon=horizon) == dull.ttl
-            dull.expiry = self.now + dull.ttl
+            self.begin_now(dull)
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), keys=key_lists)
@@ -162,24 +204,32 @@ class LessorMachine(RuleBasedStateMachine):
         self.promote(extend)
 
     @precondition(lambda self: self.primary and len(self.model) == len(IDS))
-    @rule(upheaval=st.sampled_from(["promote again", "demote", "restart the process"]))
+    @rule(upheaval=st.sampled_from(["promote again", "demote", "kill", "end"]))
     def shake(self, upheaval: str) -> None:
         if upheaval == "promote again":
             self.promote(0)
         elif upheaval == "demote":
             self.demote()
         else:
+            if upheaval == "end":
+                self.lessor.keep_time(self.now)
+                self.clock = self.now
+                self.demote()
             self.restart_the_process()
 
-    def promote(self, extend: float) -> None:
-        self.lessor.promote(extend, now=self.now)
+    def promote(self, extend: float, left: dict[LeaseID, float] | None = None) -> None:
+        """`left` is what the model says that a process before this one left."""
+        spent = {} if left is None else self.spent
+        self.lessor.promote(extend, now=self.now, spent=spent)
         self.primary = True
-        by_ttl = sorted(self.model.values(), key=lambda dull: dull.ttl)
-        remaining = [dull.ttl + extend for dull in by_ttl]
+        left = left or {lease_id: dull.ttl for lease_id, dull in self.model.items()}
+        by_left = sorted(self.model.items(), key=lambda item: left[item[0]])
+        remaining = [left[lease_id] + extend for lease_id, _ in by_left]
         if self.revoke_rate:
             remaining = pileup.spread(remaining, revoke_rate=self.revoke_rate)
-        for dull, seconds in zip(by_ttl, remaining, strict=True):
+        for (_, dull), seconds in zip(by_left, remaining, strict=True):
             dull.expiry = self.now + seconds
+            dull.begin = dull.expiry - dull.ttl if dull.handle.slot else None
             dull.silent_until = 0.0
 
     def demote(self) -> None:
@@ -190,7 +240,15 @@ class LessorMachine(RuleBasedStateMachine):
             dull.silent_until = 0.0
 
     def restart_the_process(self) -> None:
-        """Recover from the bucket; the caller attaches what the keys' newest records say."""
+        """Recover from the bucket; the caller attaches what the keys' newest records say.
+
+        Nothing happens before the promotion: nobody is served. Time may pass, which is not the
+        leases': they go on with what they had left when they were last served.
+        """
+        self.spent = self.deadlines.spent()
+        left = {lease_id: dull.left(self.clock) for lease_id, dull in self.model.items()}
+        self.now += 100
+        self.build()
         self.lessor.recover()
         self.primary = False
         before = self.model
@@ -201,6 +259,8 @@ class LessorMachine(RuleBasedStateMachine):
             self.handles.append(handle)
             self.lessor.attach(lease_id, old.keys)
             self.model[lease_id] = Dull(old.ttl, FOREVER, handle, old.keys)
+        self.promote(0, left)
+        self.keep_time(0.0)
 
     @invariant()
     def lists_the_same_leases(self) -> None:

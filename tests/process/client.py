@@ -121,8 +121,9 @@ class Client:
 
     # --- streams ---
 
-    def stream(self, service: str, name: str) -> Exchange:
-        return Exchange(self.method(service, name))
+    def stream(self, service: str, name: str, max_s: float = CALL_MAX_S) -> Exchange:
+        """One that the server ends after `max_s`, by its own clock."""
+        return Exchange(self.method(service, name), max_s)
 
     def keep_alive(self, lease_id: int) -> int:
         """Renew once; the TTL answered, 0 if there is no such lease."""
@@ -158,9 +159,9 @@ class Client:
 class Exchange:
     """One two-way stream. The requests go out as they are sent."""
 
-    def __init__(self, method: Any) -> None:
+    def __init__(self, method: Any, max_s: float) -> None:
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._call = method(iter(self._requests.get, None), timeout=CALL_MAX_S)
+        self._call = method(iter(self._requests.get, None), timeout=max_s)
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +15,7 @@ import pytest
 
 from server.settings.config import TRANSPORTS, Config
 from tests.process.client import Client
+from tests.process.clocked import Lives
 from tests.support.process import ServerProcess
 
 ON_EACH_TRANSPORT: Final = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -78,3 +81,23 @@ def transport() -> str:
 def servers(tmp_path: Path, transport: str, sockets: Path) -> Iterator[Servers]:
     with ExitStack() as stack:
         yield Servers(tmp_path / "data", transport, sockets, stack)
+
+
+@pytest.fixture
+def lives(tmp_path: Path, sockets: Path) -> Iterator[Lives]:
+    with ExitStack() as stack:
+        yield Lives(tmp_path, sockets, stack)
+
+
+@pytest.fixture
+def strace() -> str:
+    """The path of the program, if there is one and it is allowed to trace."""
+    path = shutil.which("strace")
+    if path is None:
+        pytest.skip("an fsync is made to fail by strace, which is not installed")
+    trial = subprocess.run(
+        [path, "-o", os.devnull, "true"], capture_output=True, text=True, check=False
+    )
+    if trial.returncode:
+        pytest.skip(f"strace may not trace here: {trial.stderr.strip()}")
+    return path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -150,20 +149,6 @@ def test_a_data_dir_that_cannot_be_written_is_refused_by_name(servers: Servers, 
 
 
 # --- an fsync that fails ---
-
-
-@pytest.fixture
-def strace() -> str:
-    """The path of the program, if there is one and it is allowed to trace."""
-    path = shutil.which("strace")
-    if path is None:
-        pytest.skip("an fsync is made to fail by strace, which is not installed")
-    trial = subprocess.run(
-        [path, "-o", os.devnull, "true"], capture_output=True, text=True, check=False
-    )
-    if trial.returncode:
-        pytest.skip(f"strace may not trace here: {trial.stderr.strip()}")
-    return path
 
 
 def test_an_fsync_that_fails_ends_the_process_and_loses_nothing(

@@ -43,6 +43,7 @@ class ServerProcess:
         socket: Path | None = None,
         url: str = "",
         wrapper: Sequence[str] = (),
+        module: str = "server",
     ) -> None:
         """
         Args:
@@ -51,6 +52,7 @@ class ServerProcess:
             socket: of a unix domain, to listen on; short, as sockets' paths are.
             url: to listen on instead of `socket`.
             wrapper: a command to run the server under.
+            module: what is run as the server.
         """
         assert bool(url) != bool(socket), "one of the two"
         self.data_dir = data_dir
@@ -63,7 +65,7 @@ class ServerProcess:
         self._process = subprocess.Popen(
             [
                 *wrapper,
-                *(sys.executable, "-m", "server"),
+                *(sys.executable, "-m", module),
                 f"--data-dir={data_dir}",
                 f"--listen-client-urls={self.url}",
                 f"--advertise-client-urls={self.url}",
