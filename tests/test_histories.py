@@ -8,6 +8,7 @@ import pytest
 
 from compat.histories import search
 from compat.histories.checking import Promises, Verdict, check
+from compat.histories.linearizability import Replay, by_key
 from compat.histories.model import change
 from compat.histories.record import (
     KV,
@@ -105,6 +106,9 @@ class Story:
         self.history.last_revision = max(1, self.history.last_revision)
         self.history.ended = self.history.ended or 1000.0
         return check(self.history, promises)
+
+    def texts(self) -> str:
+        return "\n".join(each.text for each in self.check().violations)
 
     def rules(self, promises: Promises | None = None) -> set[str]:
         return set(self.check(promises).by_rule)
@@ -233,7 +237,34 @@ def test_a_swap_whose_guard_did_not_hold_is_found(story: Story) -> None:
 def test_a_revision_has_one_maker(story: Story) -> None:
     story.put(0, A, b"1")
     story.call(0, 1, Put(A, b"1"), revision=2)
-    assert LINEARIZABILITY in story.rules()
+    assert "was given to 2 calls" in story.texts()
+
+
+def test_a_write_shows_what_was_there_before(story: Story) -> None:
+    story.put(0, A, b"1")
+    story.write((A, b"2"))
+    story.call(1, 2, Put(A, b"2"), revision=3)
+    assert "the answer does not fit" in story.texts()
+
+
+def test_the_keys_at_the_end_are_those_of_the_history(story: Story) -> None:
+    story.put(0, A, b"1")
+    story.history.last[B] = ONE
+    assert "the keys at the end" in story.texts()
+
+
+def test_the_previous_key_of_the_account_is_looked_at(story: Story) -> None:
+    story.put(0, A, b"1")
+    story.history.log[2] = (story.history.log[2][0]._replace(prev=ONE),)
+    assert "previous of" in story.texts()
+
+
+def test_each_key_is_searched_by_itself(story: Story) -> None:
+    story.put(0, A, b"1")
+    story.put(1, B, b"2")
+    story.call(2, 3, Get(A, b"c"), revision=3, shown=((story.history.last[A],),))
+    (found,) = by_key(story.history, Replay(story.history), Timeline(story.history))
+    assert found.text.startswith(f"key {B!r} has no order")
 
 
 def test_a_missing_revision_is_found(story: Story) -> None:
@@ -307,6 +338,12 @@ def test_the_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     maybe = [write(0, NEVER, ONE._replace(version=each), must=False) for each in range(20)]
     with pytest.raises(UndecidedError):
         is_linearizable([*maybe, read(1, 2, TWO)], None, 1)
+
+
+def test_what_was_tried_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "STEPS_MAX", 2**11)  # There are 10! orders, and 2**10 subsets.
+    maybe = [write(0, NEVER, ONE, must=False) for _ in range(10)]
+    assert not is_linearizable([*maybe, read(1, 2, TWO)], None, 1)
 
 
 # --- leases ---
@@ -398,7 +435,7 @@ def test_no_key_is_put_with_a_lease_after_its_revoke(leased: Story) -> None:
     revoke = leased.lease(Kind.REVOKE, 13, 14)
     revoke.revision = expire(leased, 13.5)
     leased.put(15, A, b"3", LEASE_ID)
-    assert LEASE in leased.rules()
+    assert "after its revoke" in leased.texts()
 
 
 def test_lateness_counts_from_the_last_answer(leased: Story) -> None:
@@ -465,7 +502,16 @@ def test_a_watcher_that_hears_all_is_content(watched: Story) -> None:
 
 
 @pytest.mark.parametrize(
-    "order", [[[2], [4]], [[2], [3], [5]], [[3]], [[4], [3], [2]], [[2, 3, 3]], [[2], [2], [3]]]
+    "order",
+    [
+        [[2], [4]],
+        [[2], [3], [5]],
+        [[3]],
+        [[4], [3], [2]],
+        [[3, 2]],
+        [[2, 3, 3]],
+        [[2], [2], [3]],
+    ],
 )
 def test_gaps_disorder_and_repetition_are_found(watched: Story, order: list[list[int]]) -> None:
     watched.watch(2, *(watched.heard(5 + n, *each) for n, each in enumerate(order)))
@@ -488,6 +534,16 @@ def test_progress_ahead_of_events_is_found(watched: Story) -> None:
     watched.watch(2, watched.heard(5, 2), Heard(6, 4, ()), watched.heard(7, 3, 4))
     assert watched.rules() == {WATCH}
     assert watched.rules(Promises(progress_is_exact=False)) == set()
+
+
+def test_progress_ahead_of_events_that_never_come_is_found(watched: Story) -> None:
+    watched.watch(2, watched.heard(5, 2), Heard(6, 4, ()))
+    assert watched.rules() == {WATCH}
+
+
+def test_a_header_is_not_below_its_events(watched: Story) -> None:
+    watched.watch(2, watched.heard(5, 2, 3, header=2))
+    assert "header 2 below its events" in watched.texts()
 
 
 def test_an_event_is_what_the_history_says(watched: Story) -> None:

@@ -6,8 +6,8 @@ came, and each event what the history says of it, its previous key too if asked 
 was cut and resumed is two watchers here, and each must be told all from where it began.
 
 A progress notification says that all up to its revision has been told: nothing at or below it may
-come later, nor be missing. etcd before 3.5.8 answers a request for progress ahead of events that
-are still on their way (etcd#15220), so `progress_is_exact` may be turned off for it.
+be missing then, even if it comes later. etcd before 3.5.8 answers a request for progress ahead of
+events that are still on their way (etcd#15220), so `progress_is_exact` may be turned off for it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ def _check(watch: Watch, history: History, *, progress_is_exact: bool) -> Iterat
         if not revisions:
             if progress_is_exact:
                 yield from gaps.up_to(heard.revision, heard.at)
-                told = max(told, heard.revision)
             continue
         if revisions != sorted(revisions):
             yield f"out of order: {revisions}", revisions[0], heard.at
