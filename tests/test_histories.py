@@ -400,6 +400,14 @@ def test_so_can_whose_put_is_refused(story: Story) -> None:
     assert story.rules() == {EARLY}
 
 
+@pytest.mark.parametrize(("listed", "rules"), [(14, {EARLY}), (15, set())])
+def test_a_lease_is_listed_while_it_lives(leased: Story, listed: float, rules: set[str]) -> None:
+    leased.history.ended = leased.history.listed = listed
+    assert leased.rules() == rules
+    leased.history.leases = frozenset({LEASE_ID})
+    assert leased.rules() == set()
+
+
 @pytest.mark.parametrize("done", [13.0, NEVER])
 def test_a_lease_that_was_revoked_is_not_early(leased: Story, done: float) -> None:
     revoke = leased.lease(Kind.REVOKE, 12.5, done)

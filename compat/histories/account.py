@@ -33,6 +33,7 @@ async def complete(history: History, api: Api) -> None:
         rpc_pb2.LeaseLeasesRequest(), timeout=ACCOUNT_MAX_S
     )
     history.leases = frozenset(lease.ID for lease in leases.leases)
+    history.listed = time.monotonic()
     history.last_revision = keys.header.revision
     history.last = {kv.key: kv_of(kv) for kv in keys.kvs}
     events = await _events(api, history.base_revision + 1, history.last_revision)

@@ -21,6 +21,8 @@ from compat.histories.record import Delete, Get, Guard, Put
 
 HOT: Final = [b"hot/%d" % number for number in range(5)]
 LEASED: Final = b"leased/"
+LEASED_END: Final = b"leased0"
+HOT_ALL: Final = (b"hot/", b"hot0")
 LEASES_MAX: Final = 3  # Of one client.
 KEYS_PER_LEASE_MAX: Final = 4
 TTLS_S: Final = (2, 2, 2, 3, 3, 4, 8)
@@ -77,6 +79,8 @@ class Client:
         ]
 
     async def run(self, ending: asyncio.Event) -> None:
+        if not self._api.number:  # Keys that were moved to no lease would pile up for ever.
+            await self._api.kv(Delete(LEASED, LEASED_END))
         weights = [weight for weight, _ in self._steps]
         steps = [step for _, step in self._steps]
         while not ending.is_set():
@@ -111,14 +115,14 @@ class Client:
             self._world.revision = max(self._world.revision, call.revision)
 
     async def _range(self) -> None:
-        key, end = self._random.choice(((b"hot/", b"hot0"), (LEASED, b"leased0"), (b"\0", b"\0")))
+        key, end = self._random.choice((HOT_ALL, (LEASED, LEASED_END), (b"\0", b"\0")))
         await self._api.kv(Get(key, end), serializable=self._random.random() < 0.2)
 
     async def _get_past(self) -> None:
         newest = self._world.revision
         if newest >= self._first_revision:
             revision = self._random.randint(self._first_revision, newest)
-            await self._api.kv(Get(b"hot/", b"hot0", revision))
+            await self._api.kv(Get(*HOT_ALL, revision))
 
     async def _delete(self) -> None:
         await self._api.kv(Delete(self._hot()))

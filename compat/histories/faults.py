@@ -1,6 +1,6 @@
 """What happens to the server and to its clients while they are at work, drawn from a seed.
 
-kill   SIGKILL, and a start after a while; mostly with the load at its height
+kill   SIGKILL, and a start after a while, now and then with another SIGKILL on its way up
 term   SIGTERM, and a start
 stop   SIGSTOP, mostly for longer than the short TTLs, and SIGCONT
 cut    some connections are broken off, or held up for a while and then let go or broken off
@@ -24,6 +24,8 @@ from compat.targets import Server
 KINDS: Final = ("kill", "term", "stop", "cut", "slow")
 PAUSE_S: Final = (0.3, 3.0)  # Between two faults.
 DOWN_S: Final = (0.0, 1.5)
+KILLED_STARTING: Final = 0.25  # Of the kills: there is another one while it comes up.
+STARTING_S: Final = (0.0, 0.8)
 STOP_S: Final = (0.3, 4.5)
 HOLD_S: Final = (0.2, 3.0)
 SLOW_SIGNAL: Final = signal.SIGUSR1
@@ -70,6 +72,11 @@ class Faults:
         begin = time.monotonic()
         await asyncio.to_thread(self._server.stop, how)
         await asyncio.sleep(self._random.uniform(*DOWN_S))
+        if how == signal.SIGKILL and self._random.random() < KILLED_STARTING:
+            self._server.launch()
+            await asyncio.sleep(self._random.uniform(*STARTING_S))
+            await asyncio.to_thread(self._server.stop, how)
+            self.counts["kill"] += 1
         await asyncio.to_thread(self._server.start)
         self.counts["restarts"] += 1
         self.outages.append(Outage(begin, time.monotonic(), is_restart=True))

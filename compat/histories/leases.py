@@ -80,6 +80,9 @@ class Leases:
                 self._note(call)
         for revision, lease in replay.ends.items():
             self._life(lease).gone(timeline.seen_by(revision), revision)
+        for life in self._lives.values():
+            if life.lease not in history.leases:
+                life.gone(history.listed)
 
     def check(self) -> Iterator[Violation]:
         for life in self._lives.values():

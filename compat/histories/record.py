@@ -175,5 +175,6 @@ class History:
     last_revision: int = 0
     last: dict[bytes, KV] = field(default_factory=dict)
     log: dict[int, tuple[Event, ...]] = field(default_factory=dict)  # From base_revision + 1 on.
-    leases: frozenset[int] = frozenset()
     ended: float = 0.0  # When the account was asked for.
+    leases: frozenset[int] = frozenset()
+    listed: float = NEVER  # When the leases had been listed.
