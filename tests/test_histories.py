@@ -400,6 +400,14 @@ def test_so_can_whose_put_is_refused(story: Story) -> None:
     assert story.rules() == {EARLY}
 
 
+@pytest.mark.parametrize(("seen_at", "rules"), [(16.9, {EARLY}), (17, set())])
+def test_what_is_said_to_be_left_is_left(leased: Story, seen_at: float, rules: set[str]) -> None:
+    leased.lease(Kind.RENEW, 12, NEVER)
+    leased.lease(Kind.TTL, 13, 13.5, 4, 3)
+    expire(leased, seen_at)
+    assert leased.rules() == rules
+
+
 @pytest.mark.parametrize(("listed", "rules"), [(14, {EARLY}), (15, set())])
 def test_a_lease_is_listed_while_it_lives(leased: Story, listed: float, rules: set[str]) -> None:
     leased.history.ended = leased.history.listed = listed

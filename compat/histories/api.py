@@ -121,8 +121,10 @@ class Api:
         call = Call(self.number, Kind.TTL, 0.0, lease=lease)
         request = rpc_pb2.LeaseTimeToLiveRequest(ID=lease, keys=True)
         answer = await self._record(call, self.method("Lease", "LeaseTimeToLive"), request)
-        if answer is not None:  # etcd's TTL of a lease that is overdue can be -1 too.
-            call.ttl = max(0, answer.TTL) if answer.grantedTTL else -1
+        if answer is not None:
+            # etcd's of a lease that is overdue can be -1 too, and before it leads it is huge.
+            left = min(max(0, answer.TTL), answer.grantedTTL)
+            call.ttl = left if answer.grantedTTL else -1
         return call
 
     async def renew(self, lease: int) -> Call:

@@ -2,11 +2,10 @@
 
 **Early.** A renewal (or grant) that was answered happened after its request began, so the lease
 lives at least until `invoke` + TTL, by whatever instant the server counts from: the reply's, as
-Tenure does, or the request's arrival. The lease is gone at the latest when somebody was shown that
-it is. Gone by then, before that: early. Both ends err on the server's side, so a lease that is
-called early was. Whoever counted from the reply's arrival would accuse a server for the time that
-the reply was on its way; whoever took the instant at which an event came for that of the expiry
-would forgive one that expired too soon by as much, which cannot be helped.
+Tenure does, or the request's arrival. The same holds of the time that a TimeToLive says is left. The
+lease is gone at the latest when somebody was shown that it is. If that is before: early. Both ends
+err on the server's side, so a lease that is called early was. Counted from the reply's arrival, a
+server would be accused of the time for which its reply was on the way.
 
 **Late.** The other way round: the server may count from any instant up to `done`, so the last
 promise ends at `done` + TTL. What it took from there until somebody was shown the end, less the
@@ -38,6 +37,9 @@ class Life:
 
     lease: int
     promises: list[Call] = field(default_factory=list)  # Grants and renewals with an answer.
+    assured: list[Call] = field(
+        default_factory=list
+    )  # The same, and what it was said to have left.
     has_lost_renewal: bool = False
     revoked_from: float = math.inf  # When the first revoke began, whatever became of it.
     gone_by: float = math.inf  # The first instant at which somebody knew that it was gone.
@@ -108,11 +110,13 @@ class Leases:
                 life.has_lost_renewal = True
             case Kind.GRANT | Kind.RENEW if call.is_answered and call.ttl > 0:
                 life.promises.append(call)
+                life.assured.append(call)
                 life.alive_at = max(life.alive_at, call.invoke)
             case Kind.RENEW | Kind.TTL if call.is_answered and call.ttl <= 0:
                 if call.kind is Kind.RENEW or call.ttl < 0:  # A TTL of 0 is nearly gone.
                     life.gone(call.done)
             case Kind.TTL if call.is_answered:
+                life.assured.append(call)
                 life.alive_at = max(life.alive_at, call.invoke)
 
     def _note_puts(self, call: Call) -> None:
@@ -134,7 +138,7 @@ class Leases:
             )
         if life.revoked_from < life.gone_by:
             return
-        for call in life.promises:
+        for call in life.assured:
             if life.gone_by < call.invoke + call.ttl:
                 yield Violation(
                     EARLY,

@@ -17,6 +17,7 @@ from compat.histories.api import Error
 from compat.histories.checking import Promises, check
 from compat.histories.episode import Episodes
 from compat.histories.record import History
+from compat.histories.seeded import NONE
 from compat.histories.violation import (
     EARLY,
     LATE,
@@ -37,15 +38,16 @@ SHOWN_MAX: Final = 3  # Violations with their excerpt.
 class Seeded(Target):
     """Tenure by the entry point that can have a bug, or a slow disk."""
 
-    bug: str = "none"
+    bug: str = NONE
 
     def command(self) -> list[str]:
         entry = (sys.executable, "-m", "compat.histories.seeded", self.bug)
         return [*entry, "--transport", self.transport]
 
 
-def seeded(bug: str = "none", base: Target = NATIVE) -> Seeded:
-    return Seeded(f"{base.name}-{bug}", f"{base.title}, {bug}", base.line, base.transport, bug)
+def seeded(bug: str = NONE, base: Target = NATIVE) -> Seeded:
+    title = base.title if bug == NONE else f"{base.title}, with the bug {bug}"
+    return Seeded(f"{base.name}-{bug}", title, base.line, base.transport, bug)
 
 
 @dataclass
