@@ -23,6 +23,8 @@ HOT: Final = [b"hot/%d" % number for number in range(5)]
 LEASED: Final = b"leased/"
 LEASED_END: Final = b"leased0"
 HOT_ALL: Final = (b"hot/", b"hot0")
+FILLER: Final = b"." * 4096
+LARGE_EVERY: Final = 8
 LEASES_MAX: Final = 3  # Of one client.
 KEYS_PER_LEASE_MAX: Final = 4
 TTLS_S: Final = (2, 2, 2, 3, 3, 4, 8)
@@ -52,7 +54,9 @@ class World:
     values: itertools.count[int] = field(default_factory=itertools.count)
 
     def value(self) -> bytes:
-        return b"v%d" % next(self.values)
+        """One never used before. Some are large, so that who is held up falls behind."""
+        number = next(self.values)
+        return b"v%d" % number + FILLER * (number % LARGE_EVERY == 0)
 
 
 class Client:

@@ -2,10 +2,10 @@
 
 **Early.** A renewal (or grant) that was answered happened after its request began, so the lease
 lives at least until `invoke` + TTL, by whatever instant the server counts from: the reply's, as
-Tenure does, or the request's arrival. The same holds of the time that a TimeToLive says is left. The
-lease is gone at the latest when somebody was shown that it is. If that is before: early. Both ends
-err on the server's side, so a lease that is called early was. Counted from the reply's arrival, a
-server would be accused of the time for which its reply was on the way.
+Tenure does, or the request's arrival. The same holds of the time that a TimeToLive says is left.
+The lease is gone at the latest when somebody was shown that it is. If that is before: early. Both
+ends err on the server's side, so a lease that is called early was. Counted from the reply's
+arrival, a server would be accused of the time for which its reply was on the way.
 
 **Late.** The other way round: the server may count from any instant up to `done`, so the last
 promise ends at `done` + TTL. What it took from there until somebody was shown the end, less the

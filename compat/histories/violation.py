@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,7 @@ from compat.histories.record import Call, Event, History
 
 EXCERPT_LINES_MAX: Final = 16
 LINE_CHARACTERS_MAX: Final = 220
+FILLED: Final = re.compile(r"\.{9,}")  # A large value is as well told by its beginning.
 AROUND_S: Final = 0.25
 AROUND_REVISIONS: Final = 2
 
@@ -25,7 +27,7 @@ class Violation:
     lease: int = 0
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.text}"
+        return FILLED.sub("..", f"{self.rule}: {self.text}")
 
 
 # The rules.
@@ -42,7 +44,7 @@ def excerpt(history: History, violation: Violation) -> list[str]:
     """The lines of the history that are nearest to the violation, in the order of time."""
     nearest = sorted(_lines(history, violation))[:EXCERPT_LINES_MAX]
     nearest.sort(key=lambda line: line[1])
-    return [text[:LINE_CHARACTERS_MAX] for _, _, text in nearest]
+    return [FILLED.sub("..", text)[:LINE_CHARACTERS_MAX] for _, _, text in nearest]
 
 
 def _lines(history: History, violation: Violation) -> Iterator[tuple[float, float, str]]:
