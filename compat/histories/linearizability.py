@@ -54,6 +54,9 @@ class Replay:
         for revision in [each for each in self._writes if each > history.last_revision]:
             for call in self._writes[revision]:
                 self._lose(call)
+        for revision in [each for each in self._reads if each > history.last_revision]:
+            for call in self._reads[revision]:
+                self._fail(f"what it saw is gone: {call}", revision)
         if keys != history.last:
             self._fail("the keys at the end are not what the history makes of them")
         return self._violations
@@ -173,7 +176,8 @@ class Replay:
 def in_time(history: History, replay: Replay) -> Iterator[Violation]:
     """What was seen before a call began, the call must not be older than."""
     seen = sorted(
-        [(call.done, call.revision) for call in history.calls if call.is_answered]
+        [(history.began, history.base_revision)]
+        + [(call.done, call.revision) for call in history.calls if call.is_answered]
         + [
             (heard.at, heard.events[-1].revision)
             for watch in history.watches

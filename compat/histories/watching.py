@@ -79,12 +79,15 @@ class _Gaps:
 
 
 def _check_events(watch: Watch, history: History) -> Iterator[Finding]:
-    for event in (event for heard in watch.heard for event in heard.events):
-        if event.revision > history.last_revision:
-            return  # It came after the account was made.
-        told = history.log.get(event.revision, ())
-        meant = next((each for each in told if each.key == event.key), None)
-        if meant is not None and not watch.prev_kv:
-            meant = meant._replace(prev=None)
-        if event != meant or not model.covers(watch.key, watch.end, event.key):
-            yield f"{event} is not {meant}", event.revision, history.ended
+    for heard in watch.heard:
+        for event in heard.events:
+            if event.revision > history.last_revision:
+                if heard.at < history.ended:
+                    yield f"{event} is gone in the end", event.revision, heard.at
+                return  # It came after the account was made.
+            told = history.log.get(event.revision, ())
+            meant = next((each for each in told if each.key == event.key), None)
+            if meant is not None and not watch.prev_kv:
+                meant = meant._replace(prev=None)
+            if event != meant or not model.covers(watch.key, watch.end, event.key):
+                yield f"{event} is not {meant}", event.revision, history.ended

@@ -86,6 +86,22 @@ def test_an_answered_write_whose_revision_went_to_another_is_lost(story: Story) 
     assert verdict.by_rule[LOST] == 1
 
 
+def test_a_read_of_what_is_gone_in_the_end_is_found(story: Story) -> None:
+    story.put(0, A, b"1")
+    story.call(1, 2, Get(B), revision=3, shown=((),))
+    assert "what it saw is gone" in story.texts()
+
+
+@pytest.mark.parametrize(("began", "rules"), [(0.5, {LINEARIZABILITY}), (1, set())])
+def test_what_the_episode_began_with_has_been_seen(
+    story: Story, began: float, rules: set[str]
+) -> None:
+    story.history.base_revision = story.history.last_revision = 5
+    story.history.began = began
+    story.call(1, 2, Get(A), revision=4, shown=((),))
+    assert story.rules() == rules
+
+
 @pytest.mark.parametrize("happened", [True, False])
 def test_a_call_without_an_answer_may_have_happened(story: Story, happened: bool) -> None:
     if happened:

@@ -6,6 +6,7 @@ import pytest
 
 from compat.histories.checking import Promises
 from compat.histories.record import (
+    Event,
     Get,
     Heard,
 )
@@ -73,6 +74,14 @@ def test_an_event_is_what_the_history_says(watched: Story) -> None:
     wrong = watched.heard(5, 2).events[0]._replace(kv=ONE._replace(value=b"wrong"))
     watched.watch(2, Heard(5, 2, (wrong,)))
     assert watched.rules() == {WATCH}
+
+
+@pytest.mark.parametrize(("at", "rules"), [(8.9, {WATCH}), (9, set())])
+def test_an_event_is_there_in_the_end(watched: Story, at: float, rules: set[str]) -> None:
+    watched.history.ended = 9
+    gone = Event(6, A, ONE._replace(mod=6))
+    watched.watch(6, Heard(at, 6, (gone,)))
+    assert watched.rules() == rules
 
 
 def test_who_asks_for_the_previous_key_gets_it(watched: Story) -> None:
