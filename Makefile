@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip --disable-pip-version-check install --quiet --only-binary :all: --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check audit fix compat differential bench bench-full fuzz h2spec proto docs lock clean
+.PHONY: help run test test-slow check audit fix compat differential histories bench bench-full fuzz h2spec proto docs lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,10 +83,13 @@ $(GO_SCENARIOS): $(wildcard compat/go_clientv3/*.go) compat/go_clientv3/go.mod
 
 compat: $(VENV)/.compat $(VENV)/.aetcd compat/node_etcd3/node_modules/.made $(GO_SCENARIOS)  ## Drive the server, and etcd, with real etcd clients
 	$(BIN)/python -m compat --page docs/compatibility.md $(ARGS)
-	$(BIN)/python -m pytest -q compat/test_differential.py compat/test_tls_matrix.py
+	$(BIN)/python -m pytest -q compat/test_differential.py compat/test_tls_matrix.py compat/test_histories.py
 
 differential: $(VENV)/.compat  ## Put 100,000 random operations to the server and to etcd, and compare
 	$(BIN)/python -m compat.differential $(ARGS)
+
+histories: $(VENV)/.compat  ## Check what clients and watchers saw while the server was killed and stopped
+	$(BIN)/python -m compat.histories $(ARGS)
 
 bench: $(VENV)/.bench  ## Measure beside real etcd, 15 minutes (needs Debian's nghttp2-client and go)
 	$(BIN)/python -m bench $(ARGS)

@@ -222,6 +222,17 @@ class Server:
             self._reader.join()
         self._process = None
 
+    def check_alive(self) -> None:
+        """Raises RuntimeError with the last of its log if the process has ended by itself."""
+        if self._process is not None and (code := self._process.poll()) is not None:
+            log = "".join(self._log)
+            raise RuntimeError(f"{self.target.name} ended by itself, code {code}:\n{log}")
+
+    def send_signal(self, what: signal.Signals) -> None:
+        """Send a signal to the running process."""
+        assert self._process is not None
+        self._process.send_signal(what)
+
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop and start again over the same data and on the same port."""
         self.stop(how)

@@ -1,0 +1,211 @@
+"""Tenure with a bug in it, or with a slow disk: what the checker must find, and what it must not.
+
+python -m compat.histories.seeded BUG [flags of the server]
+
+Only this entry point patches anything, in its own process; it is no part of what is installed. The
+bugs are of the kind that a careless change would bring. `none` has no bug. Each of them, `none`
+too, makes the disk slow for `SLOW_S` when it is sent SIGUSR1: every fsync of RocksDB is done and
+then waits, in the thread that did it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from etcdpb.rpc_pb2 import RangeRequest
+from lease import record
+from lease.lease import Lease, LeaseID
+from lease.lessor import Lessor
+from mvcc.backend.base import Batch, Column
+from mvcc.backend.mark import Mark
+from mvcc.backend.rocks import RocksBackend
+from mvcc.entry import Version
+from mvcc.view import range_keys
+from mvcc.watch import Watcher, WatchHub
+from server.cli import main as serve
+from server.services import encode
+from server.services.kv import KVService
+
+SLOW_S: Final = 3.0
+SLOW_SYNC_S: Final = 0.15
+HELD_S: Final = 0.3  # How long the bug "reply before fsync" keeps a group in memory.
+EVERY: Final = 3  # How often a bug shows: once in so many occasions.
+STALE_BY: Final = 2  # Revisions.
+
+
+def slow_disk() -> None:
+    """On SIGUSR1."""
+    until = 0.0
+
+    def on_signal(*_: object) -> None:
+        nonlocal until
+        until = time.monotonic() + SLOW_S
+
+    signal.signal(signal.SIGUSR1, on_signal)
+    sync = RocksBackend.sync
+
+    def slowly(self: RocksBackend) -> None:
+        sync(self)
+        if time.monotonic() < until:
+            time.sleep(SLOW_SYNC_S)
+
+    RocksBackend.sync = slowly  # type: ignore[method-assign]
+
+
+def reply_before_fsync() -> None:
+    """A group is answered while it is in memory only; it is written `HELD_S` later.
+
+    Without the last step, which is to write it before it is read, Tenure itself would notice. And
+    it would not start again, since its mark tells what was acknowledged: so the mark is told less.
+    """
+    held: deque[tuple[float, Batch]] = deque()
+    write, get, scan, close = (
+        RocksBackend.write,
+        RocksBackend.get,
+        RocksBackend.scan,
+        RocksBackend.close,
+    )
+
+    def let_go(self: RocksBackend, until: float) -> None:
+        while held and held[0][0] <= until:
+            write(self, held.popleft()[1])
+
+    def later(self: RocksBackend, batch: Batch) -> None:
+        now = time.monotonic()
+        let_go(self, now - HELD_S)
+        held.append((now, batch))
+        loop = asyncio.get_running_loop()
+        loop.call_later(HELD_S, lambda: let_go(self, time.monotonic() - HELD_S))
+
+    def read(self: RocksBackend, column: Column, key: bytes) -> bytes | None:
+        let_go(self, time.monotonic())
+        return get(self, column, key)
+
+    def walk(
+        self: RocksBackend, column: Column, start: bytes = b"", end: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        let_go(self, time.monotonic())
+        return scan(self, column, start, end)
+
+    def leave(self: RocksBackend) -> None:
+        let_go(self, time.monotonic())
+        close(self)
+
+    RocksBackend.write = later  # type: ignore[method-assign]
+    RocksBackend.get = read  # type: ignore[method-assign]
+    RocksBackend.scan = walk  # type: ignore[method-assign]
+    RocksBackend.close = leave  # type: ignore[method-assign]
+    Mark.set = lambda *_: None  # type: ignore[method-assign]
+
+
+def renewal_lost() -> None:
+    """A keepalive is answered with its TTL, and some leases are none the better for it."""
+    renew, renew_all = Lessor.renew, Lessor.renew_all
+
+    def forget(leases: Iterable[Lease], before: Sequence[float]) -> None:
+        for lease, expiry in zip(leases, before, strict=False):
+            if lease.id % EVERY == 0:
+                lease.expiry = expiry
+
+    def renew_one(
+        self: Lessor, lease_id: LeaseID, *, now: float, horizon: float | None = None
+    ) -> int:
+        lease = self.lookup(lease_id)
+        before = lease.expiry
+        ttl = renew(self, lease_id, now=now, horizon=horizon)
+        forget([lease], [before])
+        return ttl
+
+    def renew_many(self: Lessor, leases: Iterable[Lease], *, now: float, horizon: float) -> int:
+        some = list(leases)
+        before = [lease.expiry for lease in some]
+        count = renew_all(self, some, now=now, horizon=horizon)
+        forget(some, before)
+        return count
+
+    Lessor.renew = renew_one  # type: ignore[method-assign]
+    Lessor.renew_all = renew_many  # type: ignore[method-assign]
+
+
+def revoke_not_atomic() -> None:
+    """The keys of a lease go one by one, each at a revision of its own."""
+
+    def revoke(self: Any, lease_id: LeaseID) -> int:
+        lease = self.lookup(lease_id)
+        keys: list[bytes] = lease.sorted_keys()
+        for key in keys:
+            txn = self._range_deleter()
+            txn.delete_range(key, None)
+            txn.end()
+        self._bucket.delete(record.encode_key(lease_id))
+        self.detach(lease_id, keys)
+        del self._leases[lease_id]
+        lease.expiry = float("-inf")
+        return len(keys)
+
+    Lessor.revoke = revoke  # type: ignore[method-assign]
+
+
+def watch_gap_on_resume() -> None:
+    """A watcher that begins in the past sometimes misses the first of what it should be told."""
+    rows = WatchHub._rows
+    begun = 0
+
+    def with_a_gap(self: WatchHub, watcher: Watcher) -> Iterator[tuple[bytes, Version, bytes]]:
+        nonlocal begun
+        found = rows(self, watcher)
+        if watcher.next_revision == watcher.start_revision:
+            begun += 1
+            if begun % EVERY == 0:
+                next(iter(found), None)
+        return found
+
+    WatchHub._rows = with_a_gap  # type: ignore[method-assign]
+
+
+def stale_read() -> None:
+    """A range is sometimes answered as the store was a little before, header and all."""
+    fresh = KVService._range
+    asked = 0
+
+    def stale(self: Any, request: RangeRequest) -> bytes:
+        nonlocal asked
+        asked += 1
+        revision = self._store.published - STALE_BY
+        if request.revision or asked % EVERY or revision <= max(1, self._store.compact_revision):
+            return fresh(self, request)
+        past = RangeRequest.FromString(request.SerializeToString())
+        past.revision = revision
+        return encode.range_response(self._headers.at(revision), range_keys(self._store, past))
+
+    KVService._range = stale  # type: ignore[method-assign]
+
+
+NONE: Final = "none"
+BUGS: Final[Mapping[str, Callable[[], None]]] = {
+    "reply-before-fsync": reply_before_fsync,
+    "renewal-lost": renewal_lost,
+    "revoke-not-atomic": revoke_not_atomic,
+    "watch-gap-on-resume": watch_gap_on_resume,
+    "stale-read": stale_read,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    bug, *flags = argv
+    assert threading.current_thread() is threading.main_thread()
+    slow_disk()
+    if bug != NONE:
+        BUGS[bug]()
+    return serve(flags)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
