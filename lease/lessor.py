@@ -19,10 +19,8 @@ Invariants, checked by `Lessor.check_invariants`:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, ValuesView
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Final
 
 from lease import pileup, record
 from lease.bucket import LeaseBucket
@@ -34,12 +32,20 @@ from lease.errors import (
     NotPrimaryError,
     TTLTooLargeError,
 )
-from lease.lease import FOREVER, GONE, NO_LEASE, TTL_MAX_S, Lease, LeaseID
+from lease.lease import (
+    FOREVER,
+    GONE,
+    NO_LEASE,
+    REVOKED_AT_ONCE,
+    SORTED_AT_ONCE,
+    TTL_MAX_S,
+    Lease,
+    LeaseID,
+    by_expiry,
+)
 from lease.wheel import Wheel
 
 __all__ = ["FOREVER", "NO_LEASE", "TTL_MAX_S", "Lease", "LeaseID", "Lessor", "LessorStats"]
-
-_expiry: Final = attrgetter("expiry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +158,11 @@ class Lessor:
 
     def leases(self) -> list[Lease]:
         """All leases, soonest expiry first, ties in the order of their grants. O(n log n)."""
-        return sorted(self._leases.values(), key=_expiry)
+        return sorted(self._leases.values(), key=by_expiry)
+
+    def granted(self) -> ValuesView[Lease]:
+        """All leases as they are, in the order of their grants."""
+        return self._leases.values()
 
     # Keys
 
@@ -220,6 +230,27 @@ class Lessor:
         # The lease leaves the maps last: a transaction that detaches what it deletes must find
         # it. The other order leaked entries of the item map in etcd (#16053).
         self.detach(lease_id, keys)
+        del self._leases[lease_id]
+        lease.expiry = GONE
+        return len(keys)
+
+    def revoke_in_slices(self, lease_id: LeaseID) -> Generator[None, None, int]:
+        """`revoke` of a lease that exists, for very many keys: the same transaction, in slices.
+
+        Between two of them the lease is half there, and nobody may look.
+        """
+        lease = self.lookup(lease_id)
+        keys = yield from lease.sorted_in_slices()
+        txn = self._range_deleter()
+        for at in range(0, len(keys), REVOKED_AT_ONCE):
+            for key in keys[at : at + REVOKED_AT_ONCE]:
+                txn.delete_range(key, None)
+            yield
+        self._bucket.delete(record.encode_key(lease_id))
+        txn.end()
+        for at in range(0, len(keys), SORTED_AT_ONCE):
+            self.detach(lease_id, keys[at : at + SORTED_AT_ONCE])
+            yield
         del self._leases[lease_id]
         lease.expiry = GONE
         return len(keys)

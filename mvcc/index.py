@@ -10,6 +10,7 @@ Invariants, checked by `check_invariants`:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 from sortedcontainers import SortedList
@@ -73,16 +74,23 @@ class Index:
 
     def count(self, keys: KeyRange) -> int:
         """How many live keys lie in `keys`. O(log n)."""
-        start: int = self._live.bisect_left(keys.start)
-        end: int = len(self._live) if keys.end is None else self._live.bisect_left(keys.end)
-        return max(0, end - start)
+        return _count(self._live, keys)
 
     def keys(self, keys: KeyRange, limit: int = 0, *, reverse: bool = False) -> list[bytes]:
         """Live keys in `keys`, in byte order, at most `limit` of them if that is above 0."""
-        if keys.is_empty:
-            return []
-        found = self._live.irange(keys.start, keys.end, (True, False), reverse)
+        found = self.walk(keys, reverse=reverse)
         return list(islice(found, limit) if limit > 0 else found)
+
+    def walk(self, keys: KeyRange, *, reverse: bool = False) -> Iterator[bytes]:
+        """The same one by one; nothing may be put or deleted before the last."""
+        if keys.is_empty:
+            return iter(())
+        found: Iterator[bytes] = self._live.irange(keys.start, keys.end, (True, False), reverse)
+        return found
+
+    def count_ever(self, keys: KeyRange) -> int:
+        """How many keys `keys_ever` has. O(log n)."""
+        return _count(self._live, keys) + _count(self._dead, keys)
 
     def keys_ever(self, keys: KeyRange) -> list[bytes]:
         """Keys in `keys` that are live or were at some revision still kept, in byte order."""
@@ -111,3 +119,9 @@ class Index:
             assert older == sorted(older)
             if entry.frame is None:
                 assert (entry.create_revision, entry.version, entry.lease) == (0, 0, 0)
+
+
+def _count(sorted_keys: SortedList[bytes], keys: KeyRange) -> int:
+    start: int = sorted_keys.bisect_left(keys.start)
+    end: int = len(sorted_keys) if keys.end is None else sorted_keys.bisect_left(keys.end)
+    return max(0, end - start)

@@ -8,23 +8,25 @@ before it wrote, all at one revision.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from etcdpb.rpc_pb2 import RequestOp, TxnRequest
+from etcdpb.rpc_pb2 import RangeRequest, RequestOp, TxnRequest
 from mvcc.compare import all_hold
 from mvcc.errors import KeyNotFoundError
 from mvcc.keyrange import KeyRange
+from mvcc.long_range import is_long, range_in_slices
+from mvcc.slicing import SLICE_CHANGES, SLICE_COSTLY, SLICE_KEYS
 from mvcc.txn import WriteTxn
 from mvcc.view import RangeResult, check_txn_range, range_in_txn
-from server.commands.base import State
+from server.commands.base import State, Steps, begun
 from server.commands.kv import (
     DeleteResult,
     PutResult,
-    apply_delete,
     apply_put,
     check_kept,
     check_lease,
+    delete_steps,
 )
 
 
@@ -62,16 +64,19 @@ class Txn:
             principal.must_do(self._request)
         _check(state, _choose(state, self._request), [])
 
-    def apply(self, state: State) -> TxnResult:
+    def apply(self, state: State) -> TxnResult | Steps[TxnResult]:
+        return begun(self._steps(state))
+
+    def _steps(self, state: State) -> Steps[TxnResult]:
         branch = _choose(state, self._request)
         tally = state.tally
         before = tally.operations
         txn = state.store.write_txn()
-        answers = _run(txn, state, branch)
+        answers = yield from _run(txn, state, branch)
         txn.end()
         if tally.operations - before > 1:
             tally.txns += 1
-        state.follow(txn.changes)
+        yield from state.follow_steps(txn.changes)
         return TxnResult(txn.revision, branch.succeeded, answers)
 
 
@@ -81,15 +86,64 @@ def read_only_txn(state: State, request: TxnRequest) -> TxnResult:
     Raises:
         FutureRevisionError, CompactedError, AuthError
     """
+    branch = _begin_read_only(state, request)
+    found = [range_in_txn(state.store, each.request_range) for each in branch.operations]
+    return _read_only_result(state, branch, found)
+
+
+def is_long_txn(state: State, request: TxnRequest) -> bool:
+    """Whether the ranges of a read-only transaction, together, look at very many keys."""
+    store = state.store
+    if len(store.index.entries) <= SLICE_COSTLY:
+        return False
+    ranges = [
+        each.request_range
+        for operations in (request.success, request.failure)
+        for each in operations
+        if each.request_range.range_end
+    ]
+    return any(is_long(store, each) for each in ranges) or (
+        sum(each.limit or SLICE_COSTLY for each in ranges) > SLICE_KEYS
+    )
+
+
+def read_only_txn_in_slices(state: State, request: TxnRequest) -> Steps[TxnResult]:
+    """The same for one that is long.
+
+    Raises:
+        FutureRevisionError, CompactedError, AuthError
+    """
+    branch = _begin_read_only(state, request)
+    found, keys = [], 0
+    for each in branch.operations:
+        result = yield from _range_steps(state, each.request_range)
+        found.append(result)
+        keys += len(result.frames)
+        if keys > SLICE_KEYS:
+            yield
+            keys = 0
+    return _read_only_result(state, branch, found)
+
+
+def _range_steps(state: State, request: RangeRequest) -> Steps[RangeResult]:
+    if is_long(state.store, request):
+        return (yield from range_in_slices(state.store, request))
+    return range_in_txn(state.store, request)
+
+
+def _begin_read_only(state: State, request: TxnRequest) -> _Branch:
     if state.auth.enabled:
         principal = state.principal()
         principal.must_do(request)
         principal.must_be_current()
     branch = _choose(state, request)
     _check(state, branch, [])
+    return branch
+
+
+def _read_only_result(state: State, branch: _Branch, found: Iterable[RangeResult]) -> TxnResult:
     answers: list[PutResult | DeleteResult | RangeAnswer | TxnResult] = [
-        RangeAnswer(state.store.current, range_in_txn(state.store, operation.request_range))
-        for operation in branch.operations
+        RangeAnswer(state.store.current, each) for each in found
     ]
     state.tally.ranges += len(answers)
     if len(answers) > 1:
@@ -156,21 +210,28 @@ def _check(state: State, branch: _Branch, deleted: list[KeyRange]) -> None:
 
 def _run(
     txn: WriteTxn, state: State, branch: _Branch
-) -> list[PutResult | DeleteResult | RangeAnswer | TxnResult]:
+) -> Steps[list[PutResult | DeleteResult | RangeAnswer | TxnResult]]:
     answers: list[PutResult | DeleteResult | RangeAnswer | TxnResult] = []
+    keys = 0  # Found or deleted since the last step.
     nested = iter(branch.nested)
     for operation in branch.operations:
         if operation.HasField("request_put"):
             prev = apply_put(txn, state, operation.request_put)
             answers.append(PutResult(txn.revision, prev))
         elif operation.HasField("request_range"):
-            result = range_in_txn(state.store, operation.request_range)
+            result = yield from _range_steps(state, operation.request_range)
             state.tally.ranges += 1
             answers.append(RangeAnswer(txn.revision, result))
+            keys += len(result.frames)
         elif operation.HasField("request_delete_range"):
-            answers.append(apply_delete(txn, state, operation.request_delete_range))
+            gone = yield from delete_steps(txn, state, operation.request_delete_range)
+            answers.append(gone)
+            keys += gone.deleted * (SLICE_KEYS // SLICE_CHANGES)
         else:
             inner = next(nested)
-            below = _run(txn, state, inner)
+            below = yield from _run(txn, state, inner)
             answers.append(TxnResult(txn.revision, inner.succeeded, below))
+        if keys > SLICE_KEYS:
+            keys = 0
+            yield
     return answers
