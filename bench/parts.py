@@ -12,6 +12,7 @@ from bench import (
     authority,
     bulk,
     clientv3,
+    fair,
     fanout,
     floor,
     gotool,
@@ -145,6 +146,10 @@ def _stalls(ask: Ask) -> Section:
     )  # fmt: skip
 
 
+def _fair(ask: Ask) -> Section:
+    return fair.measure(ask.contenders, rounds=ask.rounds(1), directory=ask.directory)
+
+
 def _h2load() -> list[str]:
     return [] if h2load.available() else [h2load.HOW_TO_INSTALL]
 
@@ -168,5 +173,6 @@ PARTS: Final = (
     Part("memory", _of_leases(memory.measure, memory.LEASES, 1)),
     Part("latency", _latency, _h2load),
     Part("stalls", _stalls),
+    Part("fair", _fair),
 )
 PARTIAL: Final = ("load", "tls")  # They run what the tools at hand can, and say what is missing.
