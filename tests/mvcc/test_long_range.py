@@ -16,7 +16,7 @@ from mvcc.long_range import is_long, range_in_slices
 from mvcc.slicing import SLICE_CHANGES, SLICE_COSTLY, SLICE_KEYS, chunks, merged
 from tests.mvcc import strategies
 from tests.mvcc.model import Delete, Operation, Put
-from tests.mvcc.support import ALL_KEYS, EVERYTHING, Database
+from tests.mvcc.support import ALL_KEYS, EVERYTHING, Database, keys_of
 
 T = TypeVar("T")
 
@@ -147,3 +147,11 @@ def test_deleting_in_slices_deletes_at_one_revision() -> None:
     assert databases[0].store.current == databases[1].store.current == 3
     assert databases[0].keys() == []
     databases[0].check()
+
+
+def test_what_passes_a_filter_comes_in_reverse_if_that_is_asked() -> None:
+    database = filled(3)
+    request = everything(min_mod_revision=1, sort_order=RangeRequest.DESCEND, keys_only=True)
+    found = result_of(range_in_slices(database.store, request))
+    assert found == database.range(request)
+    assert keys_of(found) == [b"000002", b"000001", b"000000"]
