@@ -12,6 +12,7 @@ from bench import (
     authority,
     bulk,
     clientv3,
+    fair,
     fanout,
     floor,
     gotool,
@@ -21,6 +22,7 @@ from bench import (
     memory,
     recovery,
     size,
+    stalls,
     storm,
     streams,
 )
@@ -137,6 +139,17 @@ def _latency(ask: Ask) -> Section:
     )
 
 
+def _stalls(ask: Ask) -> Section:
+    return stalls.measure(
+        ask.contenders, leases=ask.options.leases, rounds=ask.rounds(1), seconds=ask.seconds,
+        seed=ask.options.seed, directory=ask.directory,
+    )  # fmt: skip
+
+
+def _fair(ask: Ask) -> Section:
+    return fair.measure(ask.contenders, rounds=ask.rounds(1), directory=ask.directory)
+
+
 def _h2load() -> list[str]:
     return [] if h2load.available() else [h2load.HOW_TO_INSTALL]
 
@@ -159,5 +172,7 @@ PARTS: Final = (
     Part("recovery", _of_leases(recovery.measure, recovery.LEASES, 1)),
     Part("memory", _of_leases(memory.measure, memory.LEASES, 1)),
     Part("latency", _latency, _h2load),
+    Part("stalls", _stalls),
+    Part("fair", _fair),
 )
 PARTIAL: Final = ("load", "tls")  # They run what the tools at hand can, and say what is missing.

@@ -24,6 +24,7 @@ from etcdpb import rpc_pb2 as pb
 RATE_HZ: Final = 1000
 DRAIN_S: Final = 30.0  # How long the last replies are waited for.
 PUT, KEEPALIVE = "put", "keepalive"
+PUT_OR_REFUSED: Final = "put-or-refused"  # A refused call has taken for ever, and is no error.
 
 
 class Sample(NamedTuple):
@@ -76,6 +77,7 @@ class _Lane:
         renewal = pb.LeaseKeepAliveRequest(ID=lease_id)
         put = pb.PutRequest(key=b"bench/probe", value=b"v" * 64)
         self._body = frame_message((renewal if self._shared else put).SerializeToString())
+        self._may_be_refused = kind == PUT_OR_REFUSED
         self._sent: dict[int, deque[float]] = {}
         self.samples: list[Sample] = []
 
@@ -91,8 +93,11 @@ class _Lane:
     def take(self, timeout_s: float) -> None:
         for arrival in self._connection.poll(timeout_s):
             if arrival.message is None:
-                if arrival.stream in self._sent:
+                if arrival.stream not in self._sent:
+                    continue
+                if not self._may_be_refused:
                     raise RuntimeError("a probing call was refused")
+                self.samples.append(Sample(self._sent.pop(arrival.stream).popleft(), math.inf))
                 continue
             if self._shared and not pb.LeaseKeepAliveResponse.FromString(arrival.message).TTL:
                 raise RuntimeError("the probed lease is gone")

@@ -8,7 +8,9 @@ from the second on. A set is 200 bytes before it holds anything.
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final, NewType
 
 LeaseID = NewType("LeaseID", int)  # Any int64 but 0: -1 and the smallest int64 are legal.
@@ -17,6 +19,9 @@ NO_LEASE: Final = LeaseID(0)
 TTL_MAX_S: Final = 9_000_000_000  # etcd's MaxLeaseTTL (server/lease/lessor.go).
 GONE: Final = -math.inf  # The expiry of a revoked lease: whoever still has it finds it due.
 FOREVER: Final = math.inf  # The expiry of every lease while its lessor is not primary.
+SORTED_AT_ONCE: Final = 5000  # Keys, between two looks at other work: a few milliseconds,
+REVOKED_AT_ONCE: Final = 250  # and so are these, which are deleted.
+by_expiry: Final = attrgetter("expiry")
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +53,16 @@ class Lease:
         if self.keys is None:
             return []
         return [self.keys] if isinstance(self.keys, bytes) else sorted(self.keys)
+
+    def sorted_in_slices(self) -> Generator[None, None, list[bytes]]:
+        """The same for very many keys, which must not change before the last slice."""
+        assert isinstance(self.keys, set), "very many"
+        unsorted, keys = list(self.keys), list[bytes]()
+        for at in range(0, len(unsorted), SORTED_AT_ONCE):
+            keys += sorted(unsorted[at : at + SORTED_AT_ONCE])
+            yield
+        keys.sort()  # Which only merges.
+        return keys
 
     def add_key(self, key: bytes) -> None:
         """Take up a key that the lease does not have yet."""

@@ -19,8 +19,7 @@ Invariants, checked by `Lessor.check_invariants`:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from operator import attrgetter
+from collections.abc import Generator, Iterable, Mapping, ValuesView
 from typing import Final
 
 from lease import pileup, record
@@ -35,13 +34,22 @@ from lease.errors import (
     TTLTooLargeError,
 )
 from lease.keeper import Keeper
-from lease.lease import FOREVER, GONE, NO_LEASE, TTL_MAX_S, Lease, LeaseID
+from lease.lease import (
+    FOREVER,
+    GONE,
+    NO_LEASE,
+    REVOKED_AT_ONCE,
+    SORTED_AT_ONCE,
+    TTL_MAX_S,
+    Lease,
+    LeaseID,
+    by_expiry,
+)
 from lease.stats import LessorStats
 from lease.wheel import Wheel
 
 __all__ = ["FOREVER", "NO_LEASE", "TTL_MAX_S", "Lease", "LeaseID", "Lessor", "LessorStats"]
 
-_expiry: Final = attrgetter("expiry")
 _NOTHING_SPENT: Final[Mapping[LeaseID, float]] = {}
 
 
@@ -156,7 +164,11 @@ class Lessor:
 
     def leases(self) -> list[Lease]:
         """All leases, soonest expiry first, ties in the order of their grants. O(n log n)."""
-        return sorted(self._leases.values(), key=_expiry)
+        return sorted(self._leases.values(), key=by_expiry)
+
+    def granted(self) -> ValuesView[Lease]:
+        """All leases as they are, in the order of their grants."""
+        return self._leases.values()
 
     # Keys
 
@@ -247,6 +259,28 @@ class Lessor:
         if value is None:
             value = record.encode_value(lease.id, lease.ttl)
         self._bucket.delete(record.encode_key(lease.id), value)
+
+    def revoke_in_slices(self, lease_id: LeaseID) -> Generator[None, None, int]:
+        """`revoke` of a lease that exists, for very many keys: the same transaction, in slices.
+
+        Between two of them the lease is half there, and nobody may look.
+        """
+        lease = self.lookup(lease_id)
+        self._keeper.forget(lease)  # First of all, as there.
+        keys = yield from lease.sorted_in_slices()
+        txn = self._range_deleter()
+        for at in range(0, len(keys), REVOKED_AT_ONCE):
+            for key in keys[at : at + REVOKED_AT_ONCE]:
+                txn.delete_range(key, None)
+            yield
+        self._forget(lease)
+        txn.end()
+        for at in range(0, len(keys), SORTED_AT_ONCE):
+            self.detach(lease_id, keys[at : at + SORTED_AT_ONCE])
+            yield
+        del self._leases[lease_id]
+        lease.expiry = GONE
+        return len(keys)
 
     # Time
 

@@ -13,6 +13,7 @@ Invariants, checked by `check_invariants`:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from mvcc.entry import Entry
@@ -93,6 +94,16 @@ class Index:
             return [keys.start] if self.live(keys.start) is not None else []
         self._settle()
         return self._live.slice(keys.start, keys.end, limit, reverse=reverse)
+
+    def walk(self, keys: KeyRange, *, reverse: bool = False) -> Iterator[bytes]:
+        """The same one by one, as of the call."""
+        return iter(self.keys(keys, reverse=reverse))
+
+    def count_ever(self, keys: KeyRange) -> int:
+        """How many keys `keys_ever` has."""
+        self._settle()
+        start, end = keys.start, keys.end
+        return self._live.count(start, end) + self._dead.count(start, end)
 
     def keys_ever(self, keys: KeyRange) -> list[bytes]:
         """Keys in `keys` that are live or were at some revision still kept, in byte order."""

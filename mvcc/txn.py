@@ -9,6 +9,7 @@ Revisions are dense: all changes of a transaction share its main revision and ar
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
 from etcdpb.kv_pb2 import KeyValue
@@ -16,6 +17,7 @@ from mvcc.backend.base import Batch, Column
 from mvcc.keyrange import KeyRange
 from mvcc.record import Change, deletion, frame, tombstone
 from mvcc.revision import encode, encode_tombstone
+from mvcc.slicing import SLICE_CHANGES, chunks
 
 if TYPE_CHECKING:
     from mvcc.store import Store
@@ -69,6 +71,18 @@ class WriteTxn:
             assert previous is not None
             frames.append(previous)
             self._delete(key)
+        return frames
+
+    def delete_in_slices(self, keys: KeyRange) -> Generator[None, None, list[bytes]]:
+        """`delete_keys` for very many; nothing else may be done with the store before the last."""
+        frames = []
+        for doomed in chunks(self._index.keys(keys), SLICE_CHANGES):
+            for key in doomed:
+                previous = self._index.entries[key].frame
+                assert previous is not None
+                frames.append(previous)
+                self._delete(key)
+            yield
         return frames
 
     def end(self) -> None:

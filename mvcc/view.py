@@ -19,10 +19,10 @@ from mvcc.keyrange import KeyRange
 from mvcc.record import frame, parse
 from mvcc.store import Store
 
-_LIMIT_MAX: Final = sys.maxsize - 1  # One row more than the limit is looked for.
+LIMIT_MAX: Final = sys.maxsize - 1  # One row more than the limit is looked for.
 
 
-class _Parsed(NamedTuple):
+class Parsed(NamedTuple):
     """What rows are sorted and filtered by, under the names that an `Entry` has for it."""
 
     frame: bytes
@@ -32,8 +32,10 @@ class _Parsed(NamedTuple):
     value: bytes
 
 
+Row = Entry | Parsed
+
 # By target, but for the key: rows come in its order.
-_SORT_KEY: Final[dict[int, Callable[[Entry | _Parsed], object]]] = {
+SORT_KEY: Final[dict[int, Callable[[Row], object]]] = {
     RangeRequest.VERSION: attrgetter("version"),
     RangeRequest.CREATE: attrgetter("create_revision"),
     RangeRequest.MOD: attrgetter("mod_revision"),
@@ -87,8 +89,8 @@ def _range(store: Store, request: RangeRequest, revision: int | None) -> RangeRe
     if request.count_only:
         return RangeResult([], _count(store, keys, revision), more=False)
     order, target = request.sort_order, request.sort_target
-    limit = request.limit if 0 < request.limit < _LIMIT_MAX else 0
-    if target == RangeRequest.KEY and not _has_filters(request):
+    limit = request.limit if 0 < request.limit < LIMIT_MAX else 0
+    if target == RangeRequest.KEY and not has_filters(request):
         frames = _frames(
             store, keys, revision, limit + 1 if limit else 0, order == RangeRequest.DESCEND
         )
@@ -98,12 +100,12 @@ def _range(store: Store, request: RangeRequest, revision: int | None) -> RangeRe
         # those, though the target asks for another order. Clients see it, so we do it too.
         rows = _rows(store, keys, revision, with_values=target == RangeRequest.VALUE)
         count = len(rows)
-        if _has_filters(request):
-            rows = [row for row in rows if _passes(row, request)]
+        if has_filters(request):
+            rows = [row for row in rows if passes(row, request)]
         elif limit and order == RangeRequest.NONE:
             del rows[limit + 1 :]
-        if target in _SORT_KEY:
-            rows.sort(key=_SORT_KEY[target], reverse=order == RangeRequest.DESCEND)  # type: ignore[arg-type]  # the keys of one target compare
+        if target in SORT_KEY:
+            rows.sort(key=SORT_KEY[target], reverse=order == RangeRequest.DESCEND)  # type: ignore[arg-type]  # the keys of one target compare
         elif order == RangeRequest.DESCEND:
             rows.reverse()
         # One more than is asked for tells that there are more.
@@ -112,7 +114,7 @@ def _range(store: Store, request: RangeRequest, revision: int | None) -> RangeRe
     if more:
         del frames[limit:]
     if request.keys_only:
-        frames = [_without_value(framed) for framed in frames]
+        frames = [without_value(framed) for framed in frames]
     return RangeResult(frames, count, more)
 
 
@@ -146,21 +148,19 @@ def _frames(
     return frames
 
 
-def _rows(
-    store: Store, keys: KeyRange, revision: int | None, *, with_values: bool
-) -> list[Entry | _Parsed]:
+def _rows(store: Store, keys: KeyRange, revision: int | None, *, with_values: bool) -> list[Row]:
     """The same in key order, with what each key's version is sorted and filtered by."""
     if revision is None and not with_values:
         entries = store.index.entries
         return [entries[key] for key in store.index.keys(keys, 0)]
-    rows: list[Entry | _Parsed] = []
+    rows: list[Row] = []
     for framed in _frames(store, keys, revision, 0):
         kv = parse(framed)
-        rows.append(_Parsed(framed, kv.version, kv.create_revision, kv.mod_revision, kv.value))
+        rows.append(Parsed(framed, kv.version, kv.create_revision, kv.mod_revision, kv.value))
     return rows
 
 
-def _has_filters(request: RangeRequest) -> bool:
+def has_filters(request: RangeRequest) -> bool:
     return bool(
         request.min_mod_revision
         or request.max_mod_revision
@@ -169,7 +169,7 @@ def _has_filters(request: RangeRequest) -> bool:
     )
 
 
-def _passes(kv: Entry | _Parsed, request: RangeRequest) -> bool:
+def passes(kv: Row, request: RangeRequest) -> bool:
     """Each bound that is not 0 counts, a negative one too."""
     low, high = request.min_mod_revision, request.max_mod_revision
     if (low and kv.mod_revision < low) or (high and kv.mod_revision > high):
@@ -178,7 +178,7 @@ def _passes(kv: Entry | _Parsed, request: RangeRequest) -> bool:
     return not ((low and kv.create_revision < low) or (high and kv.create_revision > high))
 
 
-def _without_value(framed: bytes) -> bytes:
+def without_value(framed: bytes) -> bytes:
     kv = parse(framed)
     kv.ClearField("value")
     return frame(kv.SerializeToString())

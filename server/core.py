@@ -111,7 +111,9 @@ def build_core(
         pause_s=config.compaction_pause_s,
     )
     lease_ids = LeaseIDs(identity.member_id, unix_ms)
-    methods = MethodTable(Guard(engine, state), is_timed=config.times_calls)
+    methods = MethodTable(
+        Guard(engine, state), is_timed=config.times_calls, queued=lambda: engine.pending
+    )
     services = rpc_pb2.DESCRIPTOR.services_by_name
     kv = KVService(
         engine,

@@ -10,6 +10,9 @@ While the fsync runs the next group only queues; it is not applied, so nothing t
 could undo is ever read, answered or refused on the strength of. A read that arrives meanwhile
 waits for the fsync and is answered before the next group is applied.
 
+An answer that takes long is made in slices (`reads`). No group is applied until it is there; the
+next group then goes before the next long answer, so neither starves the other.
+
 A renewal is the one change that is no command: it touches memory only and is answered at once,
 unless the group in flight holds that lease's own grant or revoke (`unsettled`).
 
@@ -25,8 +28,10 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import takewhile
-from typing import Final, NamedTuple, Protocol, TypeVar
+from types import GeneratorType
+from typing import Any, Final, TypeVar
 
 from lease.lessor import Lease, LeaseID
 from mvcc.backend.base import Backend
@@ -38,7 +43,19 @@ from server.clock import Clock
 from server.commands.base import Command, State
 from server.flusher import Flusher
 from server.lease_clock import LeaseClock
-from server.pending import NOBODY, Applied, Asked, Pending, Read, Waiter, is_own
+from server.pending import (
+    NOBODY,
+    Acknowledged,
+    Applied,
+    Asked,
+    EngineStats,
+    Pending,
+    Slices,
+    Waiter,
+    in_steps,
+    is_own,
+)
+from server.reads import Reads
 from server.slow import Slow
 from server.status import STATUS_OF, RpcError, TooManyRequestsError
 
@@ -46,22 +63,10 @@ GROUP_COMMANDS_MAX: Final = 2000  # Share one fsync; about 20 ms of loop time at
 GROUP_BYTES_MAX: Final = 4 << 20  # `write` holds the GIL: some 10 ms for this much.
 QUEUE_COMMANDS_MAX: Final = 20_000  # Waiting; one more is refused as etcd refuses it.
 QUEUE_BYTES_MAX: Final = 128 << 20  # And the sum of their requests' sizes.
-READS_MAX: Final = 20_000  # Waiting for the fsync in flight.
+READS_MAX: Final = 20_000  # Waiting for the fsync in flight; and of long ones, for their turn.
 
 ResultT = TypeVar("ResultT")
 RequestT = TypeVar("RequestT")
-
-
-class Acknowledged(Protocol):
-    """Where the newest acknowledged state is noted before an answer leaves (see `mvcc` mark)."""
-
-    def set(self, revision: int, sequence: int) -> None: ...
-
-
-class EngineStats(NamedTuple):
-    queued: int
-    groups: int
-    commands: int
 
 
 class Engine:
@@ -89,7 +94,7 @@ class Engine:
         self.slow = slow or Slow(math.inf)
         self._queue: deque[Pending] = deque()
         self._queue_bytes = 0
-        self._reads: list[Read] = []
+        self._reads = Reads(state, self._on_long_answer)
         self._group: list[Applied] = []
         self._is_scheduled = False
         self._in_flight = False
@@ -97,7 +102,6 @@ class Engine:
         self.renewals = 0  # Leases renewed so far.
         self._groups = 0
         self._commands = 0  # Taken from the queue and applied or refused.
-        self._reads_done = 0
         self._forgotten = 0  # Commands taken from the queue and never applied.
         self.given_up = 0  # Requests told that they timed out.
 
@@ -140,21 +144,24 @@ class Engine:
     # --- reading ---
 
     def read(
-        self, answer: Callable[[RequestT], bytes], request: RequestT, call: PeerCall
+        self, answer: Callable[[RequestT], bytes | Slices], request: RequestT, call: PeerCall
     ) -> bytes | None:
         """`answer(request)`, at once if all it could show is durable; else later, to `call`.
 
-        While it is made, `State.caller` says who asks.
+        While it is made, `State.caller` says who asks. Where `answer` gives slices instead of
+        bytes, the answer comes later in any case.
 
         Raises:
             TooManyRequestsError: too many reads wait already. And what `answer` raises.
         """
         if not self._in_flight:
             self._state.caller = call
-            return answer(request)
-        if len(self._reads) >= READS_MAX:
-            raise TooManyRequestsError
-        self._reads.append((answer, request, call))
+            reply = answer(request)
+            if isinstance(reply, bytes):
+                return reply
+            self._reads.begin(reply, (answer, request, call), READS_MAX)
+        else:
+            self._reads.wait((answer, request, call), READS_MAX)
         return None
 
     async def settled(self) -> None:
@@ -168,7 +175,7 @@ class Engine:
 
     async def drained(self) -> None:
         """Return once nothing is queued or in flight."""
-        while self._queue or self._in_flight or self._is_scheduled:
+        while self._queue or self._in_flight or self._is_scheduled or self._reads.is_busy:
             await self.settled()
             await asyncio.sleep(0)
 
@@ -218,7 +225,7 @@ class Engine:
     def asked(self) -> Asked:
         """How many requests there were so far, those that wait included."""
         taken = self._forgotten + self._commands
-        return Asked(taken + len(self._queue), self._reads_done + len(self._reads))
+        return Asked(taken + len(self._queue), self._reads.done + len(self._reads))
 
     def give_up(self, asked: Asked) -> int:
         """Fail every client's request that was there when `asked` was counted and still waits.
@@ -226,7 +233,7 @@ class Engine:
         Returns how many. Commands in the queue are forgotten; those in flight may yet be made.
         The server's own commands wait on.
         """
-        timed_out = self._take_old_reads(asked.reads)
+        timed_out = self._reads.take_old(asked.reads)
         taken, group = self._forgotten + self._commands, self._group
         old_in_flight = asked.commands - (taken - len(group))
         for index in range(max(0, min(old_in_flight, len(group)))):
@@ -250,13 +257,6 @@ class Engine:
         self.given_up += len(timed_out)
         return len(timed_out)
 
-    def _take_old_reads(self, asked: int) -> list[PeerCall]:
-        old = max(0, asked - self._reads_done)
-        calls = [call for _, _, call in self._reads[:old]]
-        del self._reads[:old]
-        self._reads_done += old
-        return calls
-
     # --- the turn ---
 
     @property
@@ -274,6 +274,8 @@ class Engine:
 
     def _turn(self) -> None:
         self._is_scheduled = False
+        if self._reads.is_busy:
+            return  # There will be a turn behind it.
         try:
             self._apply_group()
         except BaseException as error:  # noqa: BLE001  # whatever it is, memory is not the disk
@@ -300,20 +302,42 @@ class Engine:
                 refused = refusal
             else:
                 result = command.apply(state)
+                if result.__class__ is GeneratorType:
+                    group.append((call, encode, None, None))
+                    self._count_group()
+                    self._in_flight = True  # Nobody looks at what is half made.
+                    in_steps(result, partial(self._on_long_change, command, began), self._end)
+                    return
             ended = clock()
             if ended - began > slow_s:
                 call = self.slow.change(command, call, ended - began)
             began = ended
             group.append((call, encode, result, refused))
-        store.take_batch()
+        self._count_group()
+        self._write_group()
+
+    def _count_group(self) -> None:
         self._groups += 1
-        self._commands += len(group)
+        self._commands += len(self._group)
+
+    def _on_long_change(self, command: Command[Any], began: float, result: Any) -> None:
+        """It has been applied; its group ends with it."""
+        call, encode, _, _ = self._group[-1]
+        took_s = self._clock.now() - began
+        if took_s > self.slow.threshold_s and call is not NOBODY and not is_own(encode):
+            call = self.slow.change(command, call, took_s)
+        self._group[-1] = (call, encode, result, None)
+        self._write_group()
+
+    def _write_group(self) -> None:
+        batch = self._store.take_batch()
         if len(batch):
             self._in_flight = True
             self._backend.write(batch)
-            is_alone = len(group) == 1 and not queue
+            is_alone = len(self._group) == 1 and not self._queue
             self._flusher.flush(self._on_flushed, is_alone=is_alone)
         else:
+            self._in_flight = False
             self._settle()
 
     def _on_flushed(self, error: BaseException | None) -> None:
@@ -351,20 +375,18 @@ class Engine:
                 call.fail(refusal)
             else:
                 call.reply(encode(result))
-        reads, self._reads = self._reads, []
-        self._reads_done += len(reads)
-        for answer, request, call in reads:
-            state.caller = call
-            try:
-                reply = answer(request)
-            except Exception as error:  # noqa: BLE001  # a refusal or a bug: the transport tells
-                call.fail(error)
-            else:
-                call.reply(reply)
-        state.caller = THE_SERVER  # A call that is done must not be kept alive.
+        self._reads.answer_all()
         settling, self._settling = self._settling, []
         for waiter in settling:
             if not waiter.done():  # Its coroutine may have been cancelled.
                 waiter.set_result(None)
         if self._queue:  # Behind the waiters: else they would starve while clients write.
             self._schedule()
+
+    def _on_long_answer(self) -> None:
+        """It has been given. Groups and long answers take turns."""
+        if self._queue:
+            self._reads.postpone()
+            self._schedule()
+        else:
+            self._reads.go_on()

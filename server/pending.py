@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from server.auth.caller import Caller, ServerToken, TheServer
 from server.call import PeerCall
-from server.commands.base import Command
+from server.commands.base import Command, Steps
 
 ResultT = TypeVar("ResultT")
 
 # Plain tuples: one is made for each request, and one with names costs five times as much.
 # The command, who waits for it, how its result is encoded, the size of the request in bytes.
 Pending = tuple[Command[Any], PeerCall, Callable[[Any], bytes], int]
+# An answer that takes long: each step is some milliseconds of work at most, the last returns it.
+Slices = Generator[None, None, bytes]
 # What answers, the request, who waits.
-Read = tuple[Callable[[Any], bytes], Any, PeerCall]
+Read = tuple[Callable[[Any], bytes | Slices], Any, PeerCall]
 # Of a command in the group in flight: who waits, how to encode, the result or the refusal.
 Applied = tuple[PeerCall, Callable[[Any], bytes], Any, Exception | None]
+
+
+def in_steps(
+    steps: Steps[Any], on_result: Callable[[Any], None], on_error: Callable[[BaseException], None]
+) -> None:
+    """Run `steps` to their end, one a turn. An error of `on_result` is told like one of theirs."""
+
+    def step() -> None:
+        try:
+            try:
+                next(steps)
+            except StopIteration as end:
+                on_result(end.value)
+            else:
+                loop.call_soon(step)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the change is half made
+            on_error(error)
+
+    loop = asyncio.get_running_loop()
+    loop.call_soon(step)
+
+
+class Acknowledged(Protocol):
+    """Where the newest acknowledged state is noted before an answer leaves (see `mvcc` mark)."""
+
+    def set(self, revision: int, sequence: int) -> None: ...
+
+
+class EngineStats(NamedTuple):
+    queued: int
+    groups: int
+    commands: int
 
 
 class Asked(NamedTuple):

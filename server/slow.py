@@ -8,11 +8,11 @@ slow fsync has a line of its own, and histograms.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, cast
 
 from google.protobuf.message import Message
 
-from etcdpb.rpc_pb2 import RangeResponse, TxnResponse
 from server.call import PeerCall
 from server.log import fields
 from server.request_text import text_of, text_of_command
@@ -32,18 +32,17 @@ class Slow:
         self.count += 1
         return cast(PeerCall, _SlowCall(self, command, call, took_s))
 
-    def read(
-        self, kind: str, request: Message, response: RangeResponse | TxnResponse, took_s: float
-    ) -> None:
-        """`kind`: what it was, a `range` or a `txn`."""
+    def range(self, request: Message, keys: int, size_bytes: int, took_s: float) -> None:
         self.count += 1
-        size = f"size:{response.ByteSize()}"
-        if isinstance(response, RangeResponse):
-            text = f"range_response_count:{len(response.kvs)} {size}"
-        else:
-            counts = (str(len(each.response_range.kvs)) for each in response.responses)
-            text = f"responses:<{''.join(f'range_response_count:{n} ' for n in counts)}> {size}"
-        self.say(took_s, f"read-only {kind} ", text_of(request), text, None)
+        text = f"range_response_count:{keys} size:{size_bytes}"
+        self.say(took_s, "read-only range ", text_of(request), text, None)
+
+    def txn(self, request: Message, keys: Iterable[int], size_bytes: int, took_s: float) -> None:
+        """`keys`: how many each of its ranges found."""
+        self.count += 1
+        counts = "".join(f"range_response_count:{each} " for each in keys)
+        text = f"responses:<{counts}> size:{size_bytes}"
+        self.say(took_s, "read-only txn ", text_of(request), text, None)
 
     def say(
         self, took_s: float, prefix: str, request: str, response: str, error: Exception | None

@@ -8,7 +8,8 @@ roles' permissions holds every key that the request reads or writes, in branches
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from itertools import chain
 from typing import Final
 
 from etcdpb.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
@@ -16,6 +17,7 @@ from lease.errors import LeaseNotFoundError
 from lease.lessor import Lease, LeaseID, Lessor
 from mvcc.keyrange import KeyRange
 from mvcc.plan import Operation, Plan
+from mvcc.slicing import SLICE_KEYS, chunks
 from server.auth.errors import (
     OldAuthRevisionError,
     PermissionDeniedError,
@@ -182,6 +184,16 @@ class Principal:
                     readable = self._rights().readable
                 if not all(map(readable.holds, _keys_of(lease))):
                     raise PermissionDeniedError
+
+    def must_read_many(self, leases: Iterable[Lease]) -> Generator[None, None, None]:
+        """The same in slices. Neither leases nor rights may change before the last."""
+        if self.is_root:
+            return
+        keys = chain.from_iterable(_keys_of(each) for each in leases if each.keys is not None)
+        for chunk in chunks(keys, SLICE_KEYS):
+            if not all(map(self._rights().readable.holds, chunk)):
+                raise PermissionDeniedError
+            yield
 
 
 def _keys_of(lease: Lease) -> Iterable[bytes]:

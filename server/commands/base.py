@@ -3,11 +3,15 @@
 A command is checked and applied by the engine, on the loop, without a pause between the two.
 `check` may refuse and changes nothing; `apply` may not fail: by then the change is half made,
 and the engine stops the process rather than go on from a state that is on no disk.
+
+A change that takes long is applied in steps: `apply` makes the first and returns the generator of
+the others, which ends with the result. Between two of them the loop goes on; the engine lets nobody
+see a change that is half made, but for renewals, which look at leases that are not `unsettled`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -15,6 +19,7 @@ from etcdpb.rpc_pb2 import AlarmType
 from lease.lessor import Lease, LeaseID, Lessor
 from mvcc.compaction import Compactor
 from mvcc.record import Change
+from mvcc.slicing import SLICE_COSTLY, chunks
 from mvcc.store import Store
 from server.alarms import Alarms
 from server.auth.caller import THE_SERVER, Caller
@@ -25,7 +30,10 @@ from server.commands.tally import Tally
 from server.membership import Membership
 from server.status import CorruptAlarmError, NoSpaceError
 
+ResultT = TypeVar("ResultT")
 ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+Steps = Generator[None, None, ResultT]
 
 
 @dataclass(slots=True)
@@ -68,6 +76,13 @@ class State:
         """
         return self.gate.principal(self.caller)
 
+    def follow_steps(self, changes: Sequence[Change]) -> Steps[None]:
+        """`follow`, with a step for each slice where there are very many."""
+        for chunk in chunks(changes, SLICE_COSTLY):
+            self.follow(chunk)
+            if len(chunk) == SLICE_COSTLY:
+                yield
+
     def follow(self, changes: Iterable[Change]) -> None:
         """Tell the lessor which keys have come to a lease and which have left one."""
         for change in changes:
@@ -90,9 +105,19 @@ class Command(Protocol[ResultT_co]):
         """Raise what `server.status` knows if the command must be refused. Changes nothing."""
         ...
 
-    def apply(self, state: State) -> ResultT_co:
+    def apply(self, state: State) -> ResultT_co | Steps[ResultT_co]:
         """Change memory and the store's open batch alike. Must not fail."""
         ...
+
+
+def begun(steps: Steps[ResultT]) -> ResultT | Steps[ResultT]:
+    """The result, if the first step is the last; else the generator of those to come."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        result: ResultT = end.value
+        return result
+    return steps
 
 
 class WritesOnly:

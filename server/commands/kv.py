@@ -10,8 +10,9 @@ from mvcc.compaction import META_FREED
 from mvcc.errors import KeyNotFoundError
 from mvcc.keyrange import KeyRange
 from mvcc.record import parse
+from mvcc.slicing import SLICE_CHANGES
 from mvcc.txn import WriteTxn, put_alone
-from server.commands.base import State, WritesOnly
+from server.commands.base import State, Steps, WritesOnly, begun
 
 # Its revision, and the frame of the version before if it was asked for and existed. A plain tuple:
 # one is made for each put, and one with names costs five times as much.
@@ -71,6 +72,16 @@ def apply_delete(txn: WriteTxn, state: State, request: DeleteRangeRequest) -> De
     return DeleteResult(txn.revision, len(prevs), prevs if request.prev_kv else [])
 
 
+def delete_steps(txn: WriteTxn, state: State, request: DeleteRangeRequest) -> Steps[DeleteResult]:
+    """`apply_delete`, with a step for each slice where there are very many keys."""
+    keys = KeyRange.from_wire(request.key, request.range_end)
+    if not request.range_end or state.store.index.count(keys) <= SLICE_CHANGES:
+        return apply_delete(txn, state, request)
+    state.tally.deletes += 1
+    prevs = yield from txn.delete_in_slices(keys)
+    return DeleteResult(txn.revision, len(prevs), prevs if request.prev_kv else [])
+
+
 class Put(WritesOnly):
     __slots__ = ("_request",)
 
@@ -108,11 +119,14 @@ class DeleteRange(WritesOnly):
         if principal is not None:
             principal.must_delete(self._request)
 
-    def apply(self, state: State) -> DeleteResult:
+    def apply(self, state: State) -> DeleteResult | Steps[DeleteResult]:
+        return begun(self._steps(state))
+
+    def _steps(self, state: State) -> Steps[DeleteResult]:
         txn = state.store.write_txn()
-        result = apply_delete(txn, state, self._request)
+        result = yield from delete_steps(txn, state, self._request)
         txn.end()
-        state.follow(txn.changes)
+        yield from state.follow_steps(txn.changes)
         return result
 
 

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from etcdpb.rpc_pb2 import AlarmType
 from lease.errors import LeaseNotFoundError, NotPrimaryError
 from lease.lessor import Lease, LeaseID
-from server.commands.base import State, WritesOnly
+from mvcc.slicing import SLICE_CHANGES
+from server.commands.base import State, Steps, WritesOnly, begun
 from server.log import fields
 
 logger = logging.getLogger(__name__)
@@ -22,14 +23,26 @@ BIG_LEASE_KEYS: Final = 10_000  # A revoke is one revision, never split: above t
 
 def revoke(state: State, lease_id: LeaseID) -> None:
     """Revoke an existing lease in the group being applied."""
-    keys = state.lessor.revoke(lease_id)
+    _revoked(state, lease_id, state.lessor.revoke(lease_id))
+
+
+def revoke_steps(state: State, lease: Lease) -> Steps[None]:
+    """The same, with a step for each slice where there are very many keys; one revision still."""
+    if lease.key_count <= SLICE_CHANGES:
+        revoke(state, lease.id)
+    else:
+        state.unsettled.add(lease.id)  # From the first step on nobody renews it.
+        _revoked(state, lease.id, (yield from state.lessor.revoke_in_slices(lease.id)))
+
+
+def _revoked(state: State, lease_id: LeaseID, keys: int) -> None:
     if state.auth.enabled:
         state.gate.verdicts.ended(lease_id)
     state.unsettled.add(lease_id)
     state.tally.revoke(keys)
     if keys > BIG_LEASE_KEYS:
         logger.warning(
-            "revoked a lease with very many keys; everything else had to wait",
+            "revoked a lease with very many keys; everything but renewals had to wait",
             extra=fields(lease_id=f"{lease_id % (1 << 64):016x}", keys=keys),
         )
 
@@ -78,8 +91,11 @@ class RevokeLease(WritesOnly):
             principal.must_end(self._lease_id)
         state.lessor.lookup(self._lease_id)
 
-    def apply(self, state: State) -> int:
-        revoke(state, self._lease_id)
+    def apply(self, state: State) -> int | Steps[int]:
+        return begun(self._steps(state))
+
+    def _steps(self, state: State) -> Steps[int]:
+        yield from revoke_steps(state, state.lessor.lookup(self._lease_id))
         return state.store.current
 
 
@@ -99,14 +115,17 @@ class ExpireLease(WritesOnly):
             raise NotPrimaryError
         state.refuse_writes_under_alarm(needs_space=False)
 
-    def apply(self, state: State) -> bool:
+    def apply(self, state: State) -> bool | Steps[bool]:
+        return begun(self._steps(state))
+
+    def _steps(self, state: State) -> Steps[bool]:
         try:
             lease = state.lessor.lookup(self._lease_id)
         except LeaseNotFoundError:
             return True
         if not state.lessor.is_due(lease, state.horizon):
             return False
-        revoke(state, self._lease_id)
+        yield from revoke_steps(state, lease)
         state.tally.expired += 1
         return True
 
@@ -127,7 +146,12 @@ class ExpireDue(WritesOnly):
 
     def check(self, state: State) -> None: ...
 
-    def apply(self, state: State) -> list[tuple[LeaseID, float]]:
+    def apply(
+        self, state: State
+    ) -> list[tuple[LeaseID, float]] | Steps[list[tuple[LeaseID, float]]]:
+        return begun(self._steps(state))
+
+    def _steps(self, state: State) -> Steps[list[tuple[LeaseID, float]]]:
         lessor, horizon = state.lessor, state.horizon
         if state.alarms.is_raised(AlarmType.CORRUPT):
             return []
@@ -137,7 +161,10 @@ class ExpireDue(WritesOnly):
             chunk = lessor.expired(horizon, limit=min(_CHUNK_LEASES, self._limit - len(expired)))
             for lease in chunk:
                 expired.append((lease.id, horizon - lease.expiry))
-                revoke(state, lease.id)
+                if lease.key_count <= SLICE_CHANGES:
+                    revoke(state, lease.id)
+                else:
+                    yield from revoke_steps(state, lease)
             if not chunk or self._clock() >= until:
                 break
         state.tally.expired += len(expired)

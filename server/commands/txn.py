@@ -8,22 +8,25 @@ before it wrote, all at one revision.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from etcdpb.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
 from mvcc.compare import all_hold
 from mvcc.errors import KeyNotFoundError
 from mvcc.keyrange import KeyRange
+from mvcc.long_range import is_long, range_in_slices
 from mvcc.plan import Plan
+from mvcc.slicing import SLICE_CHANGES, SLICE_COSTLY, SLICE_KEYS
 from mvcc.txn import WriteTxn
 from mvcc.view import RangeResult, check_txn_range, range_in_txn
-from server.commands.base import State
+from server.commands.base import State, Steps, begun
 from server.commands.kv import (
     DeleteResult,
-    apply_delete,
     apply_put,
     check_kept,
     check_lease,
+    delete_steps,
 )
 
 
@@ -69,17 +72,20 @@ class Txn:
         _check(state, branch, [])
         self._branch = branch
 
-    def apply(self, state: State) -> TxnResult:
+    def apply(self, state: State) -> TxnResult | Steps[TxnResult]:
+        return begun(self._steps(state))
+
+    def _steps(self, state: State) -> Steps[TxnResult]:
         branch = self._branch
         assert branch is not None, "it was checked on the very state that it is applied to"
         tally = state.tally
         before = tally.operations
         txn = state.store.write_txn()
-        answers = _run(txn, state, branch)
+        answers = yield from _run(txn, state, branch)
         txn.end()
         if tally.operations - before > 1:
             tally.txns += 1
-        state.follow(txn.changes)
+        yield from state.follow_steps(txn.changes)
         return TxnResult(txn.revision, branch.succeeded, answers)
 
 
@@ -89,21 +95,76 @@ def read_only_txn(state: State, plan: Plan) -> TxnResult:
     Raises:
         FutureRevisionError, CompactedError, AuthError
     """
+    branch = _begin_read_only(state, plan)
+    found = [range_in_txn(state.store, each) for each in _ranges(branch)]
+    return _read_only_result(state, branch, found)
+
+
+def is_long_txn(state: State, plan: Plan) -> bool:
+    """Whether the ranges of a read-only transaction, together, look at very many keys."""
+    store = state.store
+    if len(store.index.entries) <= SLICE_COSTLY:
+        return False
+    ranges = [
+        each
+        for operations in (plan.success, plan.failure)
+        for each in operations
+        if isinstance(each, RangeRequest) and each.range_end
+    ]
+    return any(is_long(store, each) for each in ranges) or (
+        sum(each.limit or SLICE_COSTLY for each in ranges) > SLICE_KEYS
+    )
+
+
+def read_only_txn_in_slices(state: State, plan: Plan) -> Steps[TxnResult]:
+    """The same for one that is long.
+
+    Raises:
+        FutureRevisionError, CompactedError, AuthError
+    """
+    branch = _begin_read_only(state, plan)
+    found, keys = [], 0
+    for each in _ranges(branch):
+        result = yield from _range_steps(state, each)
+        found.append(result)
+        keys += len(result.frames)
+        if keys > SLICE_KEYS:
+            yield
+            keys = 0
+    return _read_only_result(state, branch, found)
+
+
+def _ranges(branch: _Branch) -> Iterator[RangeRequest]:
+    """The operations of a branch that can change nothing."""
+    for operation in branch.operations:
+        assert isinstance(operation, RangeRequest)
+        yield operation
+
+
+def _range_steps(state: State, request: RangeRequest) -> Steps[RangeResult]:
+    if is_long(state.store, request):
+        return (yield from range_in_slices(state.store, request))
+    return range_in_txn(state.store, request)
+
+
+def _begin_read_only(state: State, plan: Plan) -> _Branch:
     if state.auth.enabled:
         principal = state.principal()
         principal.must_do(plan)
         principal.must_be_current()
     branch = _choose(state, plan)
     _check(state, branch, [])
-    revision = state.store.current
-    answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult] = []
-    for operation in branch.operations:
-        assert isinstance(operation, RangeRequest)
-        answers.append(RangeAnswer(revision, range_in_txn(state.store, operation)))
+    return branch
+
+
+def _read_only_result(state: State, branch: _Branch, found: Iterable[RangeResult]) -> TxnResult:
+    answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult] = [
+        RangeAnswer(state.store.current, each) for each in found
+    ]
     state.tally.ranges += len(answers)
     if len(answers) > 1:
         state.tally.txns += 1
-    return TxnResult(revision, branch.succeeded, answers)
+    return TxnResult(state.store.current, branch.succeeded, answers)
 
 
 def _choose(state: State, plan: Plan) -> _Branch:
@@ -141,20 +202,27 @@ def _check(state: State, branch: _Branch, deleted: list[KeyRange]) -> None:
 
 def _run(
     txn: WriteTxn, state: State, branch: _Branch
-) -> list[PutAnswer | DeleteResult | RangeAnswer | TxnResult]:
+) -> Steps[list[PutAnswer | DeleteResult | RangeAnswer | TxnResult]]:
     answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult] = []
+    keys = 0  # Found or deleted since the last step.
     for operation in branch.operations:
         if isinstance(operation, PutRequest):
             prev = apply_put(txn, state, operation)
             answers.append(PutAnswer(txn.revision, prev))
         elif isinstance(operation, RangeRequest):
-            result = range_in_txn(state.store, operation)
+            result = yield from _range_steps(state, operation)
             state.tally.ranges += 1
             answers.append(RangeAnswer(txn.revision, result))
+            keys += len(result.frames)
         elif isinstance(operation, DeleteRangeRequest):
-            answers.append(apply_delete(txn, state, operation))
+            gone = yield from delete_steps(txn, state, operation)
+            answers.append(gone)
+            keys += gone.deleted * (SLICE_KEYS // SLICE_CHANGES)
         else:
             assert operation is not None, "refused before it was queued"
-            below = _run(txn, state, operation)
+            below = yield from _run(txn, state, operation)
             answers.append(TxnResult(txn.revision, operation.succeeded, below))
+        if keys > SLICE_KEYS:
+            keys = 0
+            yield
     return answers

@@ -12,18 +12,26 @@ from etcdpb.rpc_pb2 import (
     RangeResponse,
     RangeStreamResponse,
     TxnRequest,
-    TxnResponse,
 )
+from mvcc.long_range import is_long, range_in_slices
 from mvcc.plan import Plan
 from mvcc.record import parse
-from mvcc.view import range_keys
+from mvcc.slicing import SLICE_COSTLY
+from mvcc.view import RangeResult, range_keys
 from server import status
 from server.call import PeerCall, Stream
 from server.commands.base import State
 from server.commands.kv import Compact, DeleteRange, DeleteResult, Put, PutResult
-from server.commands.txn import Txn, TxnResult, read_only_txn
+from server.commands.txn import (
+    Txn,
+    TxnResult,
+    is_long_txn,
+    read_only_txn,
+    read_only_txn_in_slices,
+)
 from server.engine import Engine
 from server.header import Headers
+from server.pending import Slices
 from server.quota import Quota
 from server.services import encode, validate
 from server.status import RpcError
@@ -60,26 +68,46 @@ class KVService:
             return self._engine.read(self._get, key, call)
         request = RangeRequest.FromString(message)
         validate.check_range(request)
-        answer = self._timed_range if request.range_end else self._range
+        answer = self._many if request.range_end else self._range
         return self._engine.read(answer, request, call)
 
-    def _timed_range(self, request: RangeRequest) -> bytes:
+    def _many(self, request: RangeRequest) -> bytes | Slices:
         """Of more than one key: that can take its time."""
+        if len(self._store.index.entries) > SLICE_COSTLY and is_long(self._store, request):
+            return self._long_range(request)
         began = self._engine.now()
-        reply = self._range(request)
-        took_s = self._engine.now() - began
-        if took_s > self._engine.slow.threshold_s:
-            self._engine.slow.read("range", request, RangeResponse.FromString(reply), took_s)
-        return reply
+        if self._state.auth.enabled:
+            self._check_read(request)
+        result = range_keys(self._store, request)
+        return self._range_reply(request, result, began)
+
+    def _long_range(self, request: RangeRequest) -> Slices:
+        began = self._engine.now()
+        if self._state.auth.enabled:
+            self._check_read(request)
+        result = yield from range_in_slices(self._store, request)
+        yield
+        return self._range_reply(request, result, began)
 
     def _range(self, request: RangeRequest) -> bytes:
         if self._state.auth.enabled:
-            principal = self._state.principal()
-            principal.must_read(request.key, request.range_end)
-            principal.must_be_current()
+            self._check_read(request)
         result = range_keys(self._store, request)
         self._state.tally.ranges += 1
         return encode.range_response(self._headers.at(self._store.published), result)
+
+    def _check_read(self, request: RangeRequest) -> None:
+        principal = self._state.principal()
+        principal.must_read(request.key, request.range_end)
+        principal.must_be_current()
+
+    def _range_reply(self, request: RangeRequest, result: RangeResult, began: float) -> bytes:
+        self._state.tally.ranges += 1
+        reply = encode.range_response(self._headers.at(self._store.published), result)
+        took_s = self._engine.now() - began
+        if took_s > self._engine.slow.threshold_s:
+            self._engine.slow.range(request, len(result.frames), len(reply), took_s)
+        return reply
 
     def _get(self, key: bytes) -> bytes:
         if self._state.auth.enabled:
@@ -128,12 +156,24 @@ class KVService:
         self._engine.submit(command, call, self._txn_reply, len(message))
         return None
 
-    def _read_only_txn(self, plan: Plan) -> bytes:
+    def _read_only_txn(self, plan: Plan) -> bytes | Slices:
+        if is_long_txn(self._state, plan):
+            return self._long_txn(plan)
         began = self._engine.now()
-        reply = self._txn_reply(read_only_txn(self._state, plan))
+        return self._read_reply(plan, read_only_txn(self._state, plan), began)
+
+    def _long_txn(self, plan: Plan) -> Slices:
+        began = self._engine.now()
+        result = yield from read_only_txn_in_slices(self._state, plan)
+        yield
+        return self._read_reply(plan, result, began)
+
+    def _read_reply(self, plan: Plan, result: TxnResult, began: float) -> bytes:
+        reply = self._txn_reply(result)
         took_s = self._engine.now() - began
         if took_s > self._engine.slow.threshold_s:
-            self._engine.slow.read("txn", plan.request, TxnResponse.FromString(reply), took_s)
+            found = (len(each.result.frames) for each in result.answers)  # type: ignore[union-attr]  # ranges all
+            self._engine.slow.txn(plan.request, found, len(reply), took_s)
         return reply
 
     def _txn_reply(self, result: TxnResult) -> bytes:

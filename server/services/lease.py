@@ -9,21 +9,23 @@ from etcdpb.rpc_pb2 import (
     LeaseGrantRequest,
     LeaseKeepAliveRequest,
     LeaseLeasesRequest,
-    LeaseLeasesResponse,
     LeaseRevokeRequest,
-    LeaseStatus,
     LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse,
 )
 from lease.errors import LeaseDueError, LeaseNotFoundError, NotPrimaryError
-from lease.lessor import NO_LEASE, LeaseID
+from lease.lease import by_expiry
+from lease.lessor import NO_LEASE, Lease, LeaseID
+from mvcc.slicing import SLICE_COSTLY, SLICE_KEYS, chunks, merged
 from server.auth.errors import AuthError
+from server.auth.principal import Principal
 from server.call import AtOnce, PeerCall, Stream
 from server.commands.base import State
 from server.commands.lease import ExpireLease, GrantLease, GrantResult, RevokeLease
 from server.engine import Engine
 from server.header import Headers
 from server.lease_ids import LeaseIDs
+from server.pending import Slices
 from server.quota import Quota
 from server.services import encode, validate
 from server.services.renewals import Renewals
@@ -124,7 +126,7 @@ class LeaseService:
         request = LeaseTimeToLiveRequest.FromString(message)
         return self._engine.read(self._time_to_live, request, call)
 
-    def _time_to_live(self, request: LeaseTimeToLiveRequest) -> bytes:
+    def _time_to_live(self, request: LeaseTimeToLiveRequest) -> bytes | Slices:
         principal = self._state.principal() if self._state.auth.enabled else None
         if principal is not None:
             principal.must_be_somebody()
@@ -134,6 +136,8 @@ class LeaseService:
         lease_id = LeaseID(request.ID)
         try:
             lease = self._lessor.lookup(lease_id)
+            if request.keys and lease.key_count > SLICE_KEYS:
+                return self._many_keys(lease, principal)
         except LeaseNotFoundError:
             body = LeaseTimeToLiveResponse(ID=lease_id, TTL=_MISSING_TTL)
         else:
@@ -149,15 +153,45 @@ class LeaseService:
             )
         return header + body.SerializeToString()
 
+    def _many_keys(self, lease: Lease, principal: Principal | None) -> Slices:
+        if principal is not None:
+            yield from principal.must_read_many((lease,))
+        keys = yield from lease.sorted_in_slices()
+        parts = [self._headers.at(self._store.published), b""]
+        for chunk in chunks(keys, SLICE_KEYS):
+            parts.append(LeaseTimeToLiveResponse(keys=chunk).SerializeToString())
+            yield
+        remaining_s = int(lease.remaining(self._engine.now()))
+        told = LeaseTimeToLiveResponse(ID=lease.id, TTL=remaining_s, grantedTTL=lease.ttl)
+        parts[1] = told.SerializeToString()
+        return b"".join(parts)
+
     def LeaseLeases(self, message: bytes, call: PeerCall) -> bytes | None:
         request = LeaseLeasesRequest.FromString(message)
         return self._engine.read(self._leases, request, call)
 
-    def _leases(self, request: LeaseLeasesRequest) -> bytes:  # noqa: ARG002  # it has no fields
-        leases = self._lessor.leases()
-        if self._state.auth.enabled:
-            principal = self._state.principal()
+    def _leases(self, request: LeaseLeasesRequest) -> bytes | Slices:  # noqa: ARG002  # it has no fields
+        principal = self._state.principal() if self._state.auth.enabled else None
+        if principal is not None:
             principal.must_be_somebody()
+        if len(self._lessor) > SLICE_COSTLY:
+            return self._many_leases(principal)
+        leases = self._lessor.leases()
+        if principal is not None:
             principal.must_read_keys_of(leases)
-        body = LeaseLeasesResponse(leases=[LeaseStatus(ID=lease.id) for lease in leases])
-        return self._headers.at(self._store.published) + body.SerializeToString()
+        return self._headers.at(self._store.published) + encode.leases(leases)
+
+    def _many_leases(self, principal: Principal | None) -> Slices:
+        if principal is not None:
+            yield from principal.must_read_many(self._lessor.granted())
+        runs = []
+        for chunk in chunks(self._lessor.granted(), SLICE_KEYS):
+            chunk.sort(key=by_expiry)
+            runs.append(chunk)
+            yield
+        leases = yield from merged(runs, by_expiry)
+        parts = [self._headers.at(self._store.published)]
+        for chunk in chunks(leases, SLICE_KEYS):
+            parts.append(encode.leases(chunk))
+            yield
+        return b"".join(parts)

@@ -31,6 +31,7 @@ from server.services.responses import Responses, fragments
 # falls behind is caught up with many revisions in one: the fewer, the cheaper a storm of expiries.
 OUTBOX_RESPONSES_MAX: Final = 16
 OUTBOX_BYTES_MAX: Final = 16 << 20  # Of events waiting in a stream's outbox; one always fits.
+OUTBOXES_BYTES_MAX: Final = 64 << 20  # Of all streams; above it each has room for one response.
 WATCHERS_PER_STREAM_MAX: Final = 1 << 20  # etcd has no limit; this is some 300 MB.
 _REFUSED_ID: Final = -1
 _ALL_WATCHERS_ID: Final = -1  # A progress notification for the whole stream.
@@ -58,6 +59,7 @@ class WatchService:
         self.responses = Responses(headers)
         self.clock = clock
         self.progress_interval_s = progress_interval_s
+        self.outboxes_bytes = 0
         self.max_response_bytes = max_response_bytes
 
     async def Watch(self, stream: Stream) -> None:
@@ -101,6 +103,7 @@ class _WatchStream:
             for watcher in self._watchers.values():
                 self._hub.remove(watcher)
             self._watchers.clear()
+            self._count(-self._outbox_bytes)
             for task in tasks:
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
@@ -222,7 +225,17 @@ class _WatchStream:
     # --- to the client ---
 
     def _has_room(self) -> bool:
-        return len(self._outbox) < OUTBOX_RESPONSES_MAX and self._outbox_bytes < OUTBOX_BYTES_MAX
+        if not self._outbox:
+            return True
+        return (
+            len(self._outbox) < OUTBOX_RESPONSES_MAX
+            and self._outbox_bytes < OUTBOX_BYTES_MAX
+            and self._service.outboxes_bytes < OUTBOXES_BYTES_MAX
+        )
+
+    def _count(self, size: int) -> None:
+        self._outbox_bytes += size
+        self._service.outboxes_bytes += size
 
     def _respond(self, response: WatchResponse) -> None:
         """Queue an answer that carries no events, with the revision of now in its header."""
@@ -236,7 +249,7 @@ class _WatchStream:
 
     def _queue(self, pieces: list[bytes]) -> None:
         self._outbox.append(pieces)
-        self._outbox_bytes += sum(map(len, pieces))
+        self._count(sum(map(len, pieces)))
         self._wake.set()
 
     def offer(self, watcher: Watcher, revision: int, events: list[bytes]) -> bool:
@@ -271,7 +284,7 @@ class _WatchStream:
                 for piece in pieces:
                     await self._stream.send(piece)
                 self._outbox.popleft()
-                self._outbox_bytes -= sum(map(len, pieces))
+                self._count(-sum(map(len, pieces)))
             self._room.set()
             self._wake.clear()
             caught_up = await self._catch_up()

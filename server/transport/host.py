@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+AHEAD_BYTES_MAX: Final = 64 << 20  # What all streams send ahead of their clients, together.
 UNTAKEN_S: Final = 60.0  # How long a unary answer waits for a client that gives it no window.
 
 
@@ -34,6 +35,7 @@ class Host:
         self.is_stopping = False  # No new calls.
         self.active = 0  # Calls under way that a service has.
         self.streams: dict[StreamingCall, None] = {}
+        self.ahead_bytes = 0  # Of messages that wait for the windows of streams.
         self._waiting: dict[Waiting, None] = {}
 
     def wait(self, call: Waiting, seconds: float) -> None:

@@ -25,7 +25,7 @@ from server.transport.connection import Connection, Whole
 from server.transport.dispatch import StreamMethod
 from server.transport.frames import DATA, END_STREAM, ErrorCode, frame
 from server.transport.head import Head
-from server.transport.host import UNTAKEN_S, Host
+from server.transport.host import AHEAD_BYTES_MAX, UNTAKEN_S, Host
 from server.transport.rpc import Rpc, answered
 from server.transport.unary import RefusedCall
 from server.transport.wire import (
@@ -52,6 +52,7 @@ class StreamingCall(Rpc):
 
     task: asyncio.Task[None] | None = None
     _stopped: Exception | None = None  # Why the server ends the call.
+    _ahead = 0  # Of `Host.ahead_bytes`.
     _owed = 0  # Of the window: given back when the service has read all there is.
     _refusal: Exception | None = None  # Of the message behind those.
     _arrived: asyncio.Future[None] | None = None
@@ -169,6 +170,7 @@ class StreamingCall(Rpc):
         elif not self.is_over:
             self.connection.reset(self.id, ErrorCode.CANCEL)
             self.is_over = True
+            self._count_ahead(0)
 
     def received(self, data: bytes, size: int, *, is_last: bool) -> None:
         if self.is_over or self._last is not None or self._refusal is not None:
@@ -246,6 +248,7 @@ class StreamingCall(Rpc):
 
     def lost(self, code: int) -> None:  # noqa: ARG002  # the task learns that it is cancelled
         self.is_over = True
+        self._count_ahead(0)
         self.host.done(self)
         if self.task is not None:
             if self._is_running:
@@ -262,11 +265,17 @@ class StreamingCall(Rpc):
 
     def _push(self) -> None:
         is_all = self._send_body()
+        if self._ahead or not is_all:
+            self._count_ahead(self.unsent_bytes)
         if is_all and self._last is not None:
             self.host.done(self)
             self._close(self._last)
         else:
             self._wake_sender()
+
+    def _count_ahead(self, size: int) -> None:
+        self.host.ahead_bytes += size - self._ahead
+        self._ahead = size
 
     def _wake_sender(self) -> None:
         if self._drained is not None and self.unsent_bytes < SEND_AHEAD_BYTES:
@@ -320,7 +329,7 @@ class StreamingCall(Rpc):
         self._counts.messages_sent += 1
         self._counts.sent_bytes += len(message)
         self._send(prefixed(message))
-        while self.unsent_bytes >= SEND_AHEAD_BYTES and not self.is_over:
+        while self._is_far_ahead() and not self.is_over:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
 
@@ -334,6 +343,12 @@ class StreamingCall(Rpc):
         self._counts.sent_bytes += len(message)
         self._send(body)
         return True
+
+    def _is_far_ahead(self) -> bool:
+        """Whether the client is to take something before more is sent: all, if many are behind."""
+        if self.unsent_bytes >= SEND_AHEAD_BYTES:
+            return True
+        return self.host.ahead_bytes >= AHEAD_BYTES_MAX and self.unsent_bytes > 0
 
     def _send(self, body: bytes) -> None:
         """Queue messages as they stand in DATA."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lease.errors import LeaseNotFoundError
+from lease.lease import REVOKED_AT_ONCE, SORTED_AT_ONCE
 from lease.lessor import NO_LEASE
 from tests.lease.support import L1, L2, build
 
@@ -104,3 +105,24 @@ def test_a_lease_can_be_revoked_without_a_primary() -> None:
     bench.lessor.attach(L1, [b"a"])
     assert bench.lessor.revoke(L1) == 1
     bench.lessor.check_invariants(0)
+
+
+def test_very_many_keys_go_in_slices_in_the_same_order_and_one_transaction() -> None:
+    benches = [build(), build()]
+    keys = [b"%06d" % number for number in range(SORTED_AT_ONCE + 1)]
+    for bench in benches:
+        bench.lessor.grant(L1, 100, now=0)
+        bench.lessor.grant(L2, 100, now=0)
+        bench.lessor.attach(L1, keys)
+        bench.lessor.attach(L2, [b"other"])
+        bench.journal.clear()
+    assert benches[0].lessor.revoke(L1) == len(keys)
+    steps = benches[1].lessor.revoke_in_slices(L1)
+    slices = sum(1 for _ in steps)
+    assert slices == 2 + -(-len(keys) // REVOKED_AT_ONCE) + 2
+    assert benches[0].journal == benches[1].journal
+    for bench in benches:
+        assert (bench.lessor.stats().leases, bench.lessor.stats().keys) == (1, 1)
+        bench.lessor.check_invariants(0)
+    with pytest.raises(LeaseNotFoundError):
+        next(benches[1].lessor.revoke_in_slices(L1))

@@ -7,6 +7,7 @@ The memory of a connection and of a stream stands in docs/testing.md; here is wh
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import shutil
 import socket
@@ -17,7 +18,7 @@ from typing import Final
 
 import pytest
 
-from etcdpb.rpc_pb2 import RangeRequest
+from etcdpb.rpc_pb2 import DefragmentRequest, RangeRequest
 from server.transport.frames import ACK, DATA, END_STREAM, HEADERS, PING, frame
 from server.transport.room import ACCEPTS_MAX, FILES_RESERVED
 from tests.process.conftest import Servers
@@ -33,6 +34,8 @@ STREAMS: Final = 5_000
 STREAMS_A_CONNECTION: Final = 1_000
 STREAM_BYTES_MAX: Final = 16 << 10
 WAIT_S: Final = 20.0
+VALUE_BYTES: Final = 64 << 10
+FLUSHED_BYTES: Final = 48 << 20  # Three times what memory keeps of it.
 
 
 class Line:
@@ -196,6 +199,39 @@ def test_who_comes_when_all_files_are_taken_is_refused_and_the_store_has_its_own
     client.put(b"k", b"v")
     assert lines.open().is_served()
     stack.close()
+    assert not server.noise
+
+
+@pytest.mark.slow
+def test_rocksdb_flushes_and_compacts_while_all_files_are_taken(
+    servers: Servers, stack: ExitStack
+) -> None:
+    prlimit = shutil.which("prlimit")
+    if prlimit is None:
+        pytest.skip("prlimit is not installed")
+    limit = FILES_RESERVED + 30
+    server = ServerProcess(
+        servers.data_dir,
+        "--transport=native",
+        url=free_url(),
+        wrapper=(prlimit, f"--nofile={limit}:{limit}"),
+    )
+    servers.adopt(server).wait_until_ready()
+    client = servers.client(server)
+    revision = client.put(b"0", b"")
+    lines = Lines(server, stack)
+    opened = [lines.open() for _ in range(100)]
+    for number in range(FLUSHED_BYTES // VALUE_BYTES):
+        revision = client.put(b"%d" % (number % 100), os.urandom(VALUE_BYTES))
+    client.compact(revision - 100, physical=True)
+    client.call("Maintenance", "Defragment", DefragmentRequest())
+    store = servers.data_dir / "tenure" / "store"
+    assert list(store.glob("*.sst")), "there was something to flush"
+    assert sum(line.is_served() for line in opened) > 20
+    before = client.hash_kv(revision).hash
+    server.kill()
+    _, client = servers.start()
+    assert client.hash_kv(revision).hash == before
     assert not server.noise
 
 

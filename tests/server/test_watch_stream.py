@@ -8,6 +8,7 @@ import pytest
 
 from etcdpb import rpc_pb2 as pb
 from mvcc.watch import CATCH_UP_BYTES_MAX
+from server.services import watch
 from server.services.watch import OUTBOX_BYTES_MAX, OUTBOX_RESPONSES_MAX
 from tests.support.calls import Pipe
 from tests.support.client import Watching, until
@@ -341,3 +342,29 @@ async def test_nothing_overtakes_what_waits_for_the_client() -> None:
         (1, False, 4),
     ]
     await server.stop()
+
+
+@served()
+async def test_all_outboxes_share_a_budget_and_each_has_room_for_one_response(
+    server: Running,
+) -> None:
+    value = b"v" * 100_000
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watch, "OUTBOXES_BYTES_MAX", 250_000)
+        watchings = [server.client.watching() for _ in range(4)]
+        for each in watchings:
+            await each.create(b"a")
+        for _ in range(10):
+            await server.put_many(3, value)
+            outboxes = _outboxes(server)
+            total = sum(each._outbox_bytes for each in outboxes)
+            assert total == outboxes[0]._service.outboxes_bytes
+            waiting = sum(len(each._outbox) for each in outboxes)
+            assert waiting <= len(outboxes) + 250_000 // len(value) + 1
+        for each in watchings:
+            assert await _revisions(each, 30) == list(range(2, 32))
+    service = outboxes[0]._service
+    for each in watchings:
+        await each.cancel(0)
+    await until(lambda: len(server.hub) == 0)
+    assert service.outboxes_bytes == 0

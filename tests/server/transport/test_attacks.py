@@ -202,6 +202,32 @@ def test_a_watch_that_nobody_reads_holds_no_more_than_is_stated() -> None:
     asyncio.run(scenario())
 
 
+def test_what_all_streams_send_ahead_is_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.transport.streaming.AHEAD_BYTES_MAX", 100_000)
+
+    async def scenario() -> None:
+        value = bytes(50_000)
+        async with running(transport="native", clock=FakeClock()) as server:
+            host = native(server).host
+            async with (
+                raw(server, OPENING + settings((4, 0)) + watch(1, b"a")) as slow,
+                raw(server, OPENING + settings((4, 0)) + watch(1, b"a")) as slower,
+            ):
+                await until(lambda: len(server.hub) == 2)
+                for _ in range(5):
+                    await server.put_many(2, value)
+                assert host.ahead_bytes == sum(each.unsent_bytes for each in host.streams)
+                assert 100_000 <= host.ahead_bytes < 350_000, "and one by one, twice 256 KiB"
+                await slow.send(window_update(1, 10_000_000), window_update(0, 10_000_000))
+                await until(lambda: host.ahead_bytes < 200_000)
+                assert await others_are_served(server)
+                slower.close()
+                slow.close()
+                await until(lambda: host.ahead_bytes == 0)
+
+    asyncio.run(scenario())
+
+
 def test_a_stream_whose_requests_are_not_read_holds_no_more_than_is_stated() -> None:
     """The answers to its requests cannot be sent, so they are not read: five octets each."""
 
