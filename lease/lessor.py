@@ -10,7 +10,7 @@ A lease that is due is not gone: until it is revoked it can be looked up, takes 
 listed. It only cannot be renewed any more.
 
 Invariants, checked by `Lessor.check_invariants`:
-  1. A key belongs to at most one lease: `_items[k] is lease` exactly when `lease` has `k`.
+  1. A key belongs to at most one lease (see `Items`).
   2. Both maps hold live leases only: what a revoked lease had is in neither.
   3. While primary, every lease has its one place in the wheel, and a finite expiry. While not,
      the wheel is empty and every expiry is `FOREVER`: nothing expires.
@@ -33,6 +33,7 @@ from lease.errors import (
     NotPrimaryError,
     TTLTooLargeError,
 )
+from lease.items import Items
 from lease.keeper import Keeper
 from lease.lease import (
     FOREVER,
@@ -81,8 +82,7 @@ class Lessor:
         self._revoke_rate = revoke_rate
         self._primary = False
         self._leases: dict[LeaseID, Lease] = {}  # In the order of their grants.
-        self._items: dict[bytes, Lease] = {}
-        self._keyed = 0  # Leases that have a key.
+        self._items = Items()
         self._ttl = ttl_min  # Of the newest grant.
         # Records that `recover` found and that no grant would write: a TTL that it raised, or
         # a field that etcd knows and we do not.
@@ -183,18 +183,7 @@ class Lessor:
         Raises:
             LeaseNotFoundError: there is no such lease; nothing has changed.
         """
-        lease = self.lookup(lease_id)
-        items = self._items
-        for key in keys:
-            old = items.get(key)
-            if old is lease:
-                continue
-            if old is not None:
-                self._remove_key(old, key)
-            items[key] = lease
-            if lease.keys is None:
-                self._keyed += 1
-            lease.add_key(key)
+        self._items.attach(self.lookup(lease_id), keys)
 
     def detach(self, lease_id: LeaseID, keys: Iterable[bytes]) -> None:
         """Let go of those of `keys` that are attached to this lease; others are not its matter.
@@ -202,26 +191,7 @@ class Lessor:
         Raises:
             LeaseNotFoundError: there is no such lease; nothing has changed.
         """
-        lease = self.lookup(lease_id)
-        for key in keys:
-            if self._items.get(key) is lease:
-                del self._items[key]
-                self._remove_key(lease, key)
-
-    def _let_go(self, lease: Lease, keys: Iterable[bytes]) -> None:
-        """Detach `keys`, which are all that the lease has had and may still have."""
-        items = self._items
-        for key in keys:
-            if items.get(key) is lease:
-                del items[key]
-        if lease.keys is not None:
-            lease.keys = None
-            self._keyed -= 1
-
-    def _remove_key(self, lease: Lease, key: bytes) -> None:
-        lease.remove_key(key)
-        if lease.keys is None:
-            self._keyed -= 1
+        self._items.detach(self.lookup(lease_id), keys)
 
     def revoke(self, lease_id: LeaseID) -> int:
         """Delete the lease, its record and its keys in the caller's batch; return how many keys.
@@ -246,7 +216,7 @@ class Lessor:
             txn.end()
             # The lease leaves the maps last: a transaction that detaches what it deletes must
             # find it. The other order leaked entries of the item map in etcd (#16053).
-            self._let_go(lease, keys)
+            self._items.detach_all(lease, keys)
         else:
             self._forget(lease)
         del self._leases[lease_id]
@@ -276,7 +246,7 @@ class Lessor:
         self._forget(lease)
         txn.end()
         for at in range(0, len(keys), SORTED_AT_ONCE):
-            self.detach(lease_id, keys[at : at + SORTED_AT_ONCE])
+            self._items.detach(lease, keys[at : at + SORTED_AT_ONCE])
             yield
         del self._leases[lease_id]
         lease.expiry = GONE
@@ -427,8 +397,7 @@ class Lessor:
         for lease in self._leases.values():
             self._keeper.forget(lease)
         self._leases = leases
-        self._items = {}
-        self._keyed = 0
+        self._items = Items()
         self._odd = {}
         self._wheel = Wheel(leases)
 
@@ -438,7 +407,7 @@ class Lessor:
         return LessorStats(
             primary=self._primary,
             leases=len(self._leases),
-            keyless=len(self._leases) - self._keyed,
+            keyless=len(self._leases) - self._items.keyed,
             keys=len(self._items),
             due=self._wheel.due,
             wheel_entries=self._wheel.entries,
@@ -447,15 +416,10 @@ class Lessor:
 
     def check_invariants(self, now: float) -> None:
         """Assert what the module promises, as of `now`. O(n); for tests."""
-        for key, lease in self._items.items():
-            assert self._leases.get(lease.id) is lease, "an item of a lease that is gone"
-            assert key in lease.sorted_keys(), "an item that its lease does not have"
-        assert len(self._items) == sum(lease.key_count for lease in self._leases.values())
-        assert self._keyed == sum(lease.keys is not None for lease in self._leases.values())
+        self._items.check_invariants(self._leases.values())
         for lease_id, lease in self._leases.items():
             assert lease.id == lease_id != NO_LEASE
             assert self._ttl_min <= lease.ttl <= TTL_MAX_S
-            assert not isinstance(lease.keys, set) or len(lease.keys) > 1, "a set for one key"
             assert (lease.expiry < FOREVER) == self._primary
         self._keeper.check_invariants(self._leases.values(), primary=self._primary)
         if self._primary:
