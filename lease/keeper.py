@@ -22,16 +22,19 @@ from lease.wheel import TICK_S, TICKS_PER_S
 
 
 class Keeper:
-    """Gives leases their slots and writes their words. Only the lessor calls it."""
+    """Gives leases their slots and writes their words. Only the lessor uses it.
 
-    __slots__ = ("_deadlines", "_until", "_word", "kept", "slots")
+    A renewal does without a call: `slots[lease.slot] = word`, after `turn` if now is past `until`.
+    """
+
+    __slots__ = ("_deadlines", "kept", "slots", "until", "word")
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
         self.slots = deadlines.slots
         self.kept = 0  # Leases that have a slot. Read-only for others, as `slots`.
-        self._word = encode(0)  # Of a TTL that begins in this tick, which
-        self._until = 0.0  # ends now, in clock seconds.
+        self.word = encode(0)  # Of a TTL that begins in this tick, which
+        self.until = 0.0  # ends now, in clock seconds.
 
     def keep(self, lease: Lease) -> None:
         """Give a lease a slot, if there is one left. It says 0 until the lease's TTL begins."""
@@ -45,17 +48,22 @@ class Keeper:
         self._deadlines.release(lease.slot)
         lease.slot = SCRAP
 
-    def word(self, now: float) -> int:
-        """What to write for a TTL that begins now. One for all in a tick, so it is rarely made."""
-        if now > self._until:
-            tick = tick_after(now)
-            self._word = encode(tick)
-            self._until = tick / TICKS_PER_S
-        return self._word
+    def turn(self, now: float) -> None:
+        """Make the word of the tick that `now` is in."""
+        tick = tick_after(now)
+        self.word = encode(tick)
+        self.until = tick / TICKS_PER_S
+
+    def begins(self, lease: Lease, now: float) -> None:
+        """Write that the lease's TTL begins now."""
+        if now > self.until:
+            self.turn(now)
+        self.slots[lease.slot] = self.word
 
     def began(self, lease: Lease) -> None:
         """Write when the TTL began that the lease's expiry is the end of."""
-        self.slots[lease.slot] = encode(tick_after(lease.expiry - lease.ttl))
+        if lease.slot != SCRAP:  # Made for each lease, at a start: not for nothing.
+            self.slots[lease.slot] = encode(tick_after(lease.expiry - lease.ttl))
 
     def served(self, until: float) -> None:
         """Write until when leases have been served."""

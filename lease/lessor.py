@@ -149,7 +149,7 @@ class Lessor:
         """
         if self._primary and self._leases.get(lease.id) is lease:
             lease.expiry = now + lease.ttl
-            self._keeper.slots[lease.slot] = self._keeper.word(now)
+            self._keeper.begins(lease, now)
 
     def lookup(self, lease_id: LeaseID) -> Lease:
         """The lease of that id, due or not.
@@ -277,7 +277,7 @@ class Lessor:
         if lease.expiry <= horizon:
             raise LeaseDueError(lease_id)
         lease.expiry = now + lease.ttl
-        self._keeper.slots[lease.slot] = self._keeper.word(now)
+        self._keeper.begins(lease, now)
         return lease.ttl
 
     def renew_all(self, leases: Iterable[Lease], *, now: float, horizon: float) -> int:
@@ -287,7 +287,10 @@ class Lessor:
         """
         if not self._primary:
             return 0
-        slots, begin = self._keeper.slots, self._keeper.word(now)
+        keeper = self._keeper
+        if now > keeper.until:
+            keeper.turn(now)
+        slots, begin = keeper.slots, keeper.word
         count = 0
         for lease in leases:
             if lease.expiry <= horizon:
@@ -340,10 +343,7 @@ class Lessor:
             self._keeper.began(lease)
 
     def demote(self) -> None:
-        """Stop being primary: nothing expires, nothing can be renewed. The leases stay.
-
-        What is kept of their time stays what it was: call `keep_time` before.
-        """
+        """Stop being primary: nothing expires, nothing is renewed, `keep_time` is of no effect."""
         self._primary = False
         for lease in self._leases.values():
             lease.expiry = FOREVER

@@ -116,6 +116,8 @@ def assert_room_ends_after_the_first_page(run: Run, caplog: pytest.LogCaptureFix
     assert run.lessor.renew(beyond, now=103) == 10
     run.lessor.keep_time(104)
     assert run.next().spent == dict.fromkeys(range(1, FIRST_SLOTS + 1), 3)
+    run.lessor.revoke(beyond)
+    assert run.table.assign(LeaseID(2 * FIRST_SLOTS)) == SCRAP, "its end has made no room"
 
 
 def test_a_disk_without_room_for_the_first_page_keeps_no_half_file(small_disk: Path) -> None:
