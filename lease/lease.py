@@ -42,6 +42,10 @@ class Lease:
         """Seconds left; negative when overdue, infinite while the lessor is not primary."""
         return self.expiry - now
 
+    def ttl_without(self, spent: float) -> float:
+        """The full TTL less what is spent of it, in seconds: never more than it, nor below 0."""
+        return self.ttl - min(spent, self.ttl) if spent > 0 else self.ttl
+
     @property
     def key_count(self) -> int:
         if self.keys is None:

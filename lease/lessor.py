@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping, ValuesView
 from typing import Final
 
-from lease import pileup, record
+from lease import pileup
 from lease.bucket import LeaseBucket
 from lease.deadlines import Deadlines, Volatile
 from lease.deleter import RangeDeleter
@@ -46,6 +46,7 @@ from lease.lease import (
     LeaseID,
     by_expiry,
 )
+from lease.records import Records
 from lease.stats import LessorStats
 from lease.wheel import Wheel
 
@@ -76,7 +77,7 @@ class Lessor:
             raise ValueError(f"a shortest TTL of {ttl_min} s is not in 1..{TTL_MAX_S}")
         if revoke_rate < 0:
             raise ValueError(f"a cap of {revoke_rate} revokes a second is negative")
-        self._bucket = bucket
+        self._records = Records(bucket, ttl_min=ttl_min)
         self._range_deleter = range_deleter
         self._ttl_min = ttl_min
         self._revoke_rate = revoke_rate
@@ -84,9 +85,6 @@ class Lessor:
         self._leases: dict[LeaseID, Lease] = {}  # In the order of their grants.
         self._items = Items()
         self._ttl = ttl_min  # Of the newest grant.
-        # Records that `recover` found and that no grant would write: a TTL that it raised, or
-        # a field that etcd knows and we do not.
-        self._odd: dict[LeaseID, bytes] = {}
         self._wheel = Wheel(self._leases)
         self._keeper = Keeper(Volatile() if deadlines is None else deadlines)
 
@@ -134,7 +132,7 @@ class Lessor:
         else:
             self._ttl = ttl
         lease = Lease(lease_id, ttl, now + ttl if self._primary else FOREVER)
-        self._bucket.put(record.encode_key(lease_id), record.encode_value(lease_id, ttl))
+        self._records.put(lease_id, ttl)
         self._leases[lease_id] = lease
         self._keeper.keep(lease)
         if self._primary:
@@ -212,23 +210,16 @@ class Lessor:
             txn = self._range_deleter()
             for key in keys:
                 txn.delete_range(key, None)
-            self._forget(lease)
+            self._records.delete(lease)
             txn.end()
             # The lease leaves the maps last: a transaction that detaches what it deletes must
             # find it. The other order leaked entries of the item map in etcd (#16053).
             self._items.detach_all(lease, keys)
         else:
-            self._forget(lease)
+            self._records.delete(lease)
         del self._leases[lease_id]
         lease.expiry = GONE
         return len(keys)
-
-    def _forget(self, lease: Lease) -> None:
-        """Delete the record, whose value follows from the lease unless it is an odd one."""
-        value = self._odd.pop(lease.id, None) if self._odd else None
-        if value is None:
-            value = record.encode_value(lease.id, lease.ttl)
-        self._bucket.delete(record.encode_key(lease.id), value)
 
     def revoke_in_slices(self, lease_id: LeaseID) -> Generator[None, None, int]:
         """`revoke` of a lease that exists, for very many keys: the same transaction, in slices.
@@ -243,7 +234,7 @@ class Lessor:
             for key in keys[at : at + REVOKED_AT_ONCE]:
                 txn.delete_range(key, None)
             yield
-        self._forget(lease)
+        self._records.delete(lease)
         txn.end()
         for at in range(0, len(keys), SORTED_AT_ONCE):
             self._items.detach(lease, keys[at : at + SORTED_AT_ONCE])
@@ -319,17 +310,15 @@ class Lessor:
     ) -> None:
         """Become primary: each lease expires at its full TTL plus `extend` seconds from `now`.
 
-        Less what it has `spent` of that TTL, in seconds, if a process before this one knew; never
-        more than the full TTL, and at once if all of it is spent. With a cap on revokes, leases
-        that would be due together are spread over time (`lease.pileup`). Promoting a primary
-        starts all over, as in etcd.
+        Less what it has `spent` of that TTL, in seconds, if a process before this one knew. With a
+        cap on revokes, leases that would be due together are spread over time (`lease.pileup`).
+        Promoting a primary starts all over, as in etcd.
         """
-        self._primary = True
 
         def left(lease: Lease) -> float:
-            seconds = spent.get(lease.id, 0)
-            return (lease.ttl - min(seconds, lease.ttl) if seconds > 0 else lease.ttl) + extend
+            return lease.ttl_without(spent.get(lease.id, 0)) + extend
 
+        self._primary = True
         for lease in self._leases.values():
             lease.expiry = now + left(lease)
         if self._revoke_rate:
@@ -349,13 +338,10 @@ class Lessor:
             lease.expiry = FOREVER
         self._wheel.clear()
 
-    # Keeping time
-
     def keep_time(self, now: float) -> None:
-        """Remember that leases have been served until `now`, while primary.
+        """Remember that leases have been served until `now`: a later process goes on from there.
 
-        A process that comes later goes on from there. Give it the horizon of what counts as due:
-        a lease that a stall has not ended yet must not have been ended by a restart.
+        Give it the horizon of what counts as due: what a stall has not ended, no restart may.
         """
         if self._primary:
             self._keeper.served(now)
@@ -366,31 +352,20 @@ class Lessor:
         """Replace everything by what the bucket holds, not primary and with no key attached.
 
         The keys come by `attach`, from the newest record of each: a key's lease is a fact of
-        that record, and the maps here are an index of it. A stored TTL below the shortest is
-        raised. The whole bucket is read: etcd once stopped at the largest positive id and lost
-        the negative ones (etcd#12535).
+        that record, and the maps here are an index of it.
 
         Raises:
             CorruptLeaseError: the bucket has a row that no lessor wrote; nothing has changed.
         """
-        leases: dict[LeaseID, Lease] = {}
-        odd: dict[LeaseID, bytes] = {}
-        ttl_min = self._ttl_min
-        for lease_id, ttl, strange in record.decode_all(self._bucket.scan()):
-            if strange is not None:
-                odd[lease_id] = strange
-            if ttl < ttl_min:
-                odd.setdefault(lease_id, record.encode_value(lease_id, ttl))
-                ttl = ttl_min
-            leases[lease_id] = Lease(lease_id, ttl, FOREVER)
+        leases = self._records.read()
         self._reset(leases)
-        self._odd = odd
         for lease in leases.values():
             self._keeper.keep(lease)
 
     def stop(self) -> None:
         """Let go of everything held in memory, not primary. The records stay on disk."""
         self._reset({})
+        self._records.forget()
 
     def _reset(self, leases: dict[LeaseID, Lease]) -> None:
         self._primary = False
@@ -398,7 +373,6 @@ class Lessor:
             self._keeper.forget(lease)
         self._leases = leases
         self._items = Items()
-        self._odd = {}
         self._wheel = Wheel(leases)
 
     # Looking in from outside

@@ -19,8 +19,8 @@ from typing import Final
 
 from server import status
 from server.call import AtOnce
-from server.call_counts import CallCounts
 from server.status import Code, RpcError
+from server.transport.at_once import answers_to
 from server.transport.connection import Connection, Whole
 from server.transport.dispatch import StreamMethod
 from server.transport.frames import DATA, END_STREAM, ErrorCode, frame
@@ -33,9 +33,7 @@ from server.transport.wire import (
     PREFIX_BYTES,
     RESPONSE_HEADERS,
     TRUNCATED,
-    alike,
     decompressed,
-    joined,
     prefixed,
     trailers,
     trailers_only,
@@ -212,7 +210,7 @@ class StreamingCall(Rpc):
         """Answer the messages of `data`, and give back what is left of it."""
         if self._body:
             data = bytes(self._body) + data
-        answers, rest = _answers(at_once, self._counts, data)
+        answers, rest = answers_to(at_once, self._counts, data)
         if not answers:
             return data[len(self._body) :]
         if self._body:
@@ -376,7 +374,7 @@ def answers_whole(
             RefusedCall.whole(connection, id, head, host)
             return None
         counts.started += 1
-        answers, rest = _answers(at_once, counts, body)
+        answers, rest = answers_to(at_once, counts, body)
         if not rest and answered(connection, id, connection.stream_window, answers):
             counts.ok += 1
             return None
@@ -384,19 +382,3 @@ def answers_whole(
         return None if call.go_on(answers, rest) else call
 
     return whole
-
-
-def _answers(at_once: AtOnce, counts: CallCounts, data: bytes) -> tuple[bytes, bytes]:
-    """What there is at once to the messages of `data`, as it stands in DATA; and the rest of it."""
-    messages = alike(data)
-    replies = at_once(messages) if messages else messages
-    if not replies:
-        return b"", data
-    count = len(replies)
-    counts.messages_received += count
-    counts.messages_sent += count
-    size = len(messages[0])
-    counts.received_bytes += size * count
-    answers = joined(replies)
-    counts.sent_bytes += len(answers) - PREFIX_BYTES * count
-    return answers, data[(size + PREFIX_BYTES) * count :]

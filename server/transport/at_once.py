@@ -1,0 +1,23 @@
+"""What a stream of small requests is answered with at once, and counted by."""
+
+from __future__ import annotations
+
+from server.call import AtOnce
+from server.call_counts import CallCounts
+from server.transport.wire import PREFIX_BYTES, alike, joined
+
+
+def answers_to(at_once: AtOnce, counts: CallCounts, data: bytes) -> tuple[bytes, bytes]:
+    """What there is at once to the messages of `data`, as it stands in DATA; and the rest of it."""
+    messages = alike(data)
+    replies = at_once(messages) if messages else messages
+    if not replies:
+        return b"", data
+    count = len(replies)
+    counts.messages_received += count
+    counts.messages_sent += count
+    size = len(messages[0])
+    counts.received_bytes += size * count
+    answers = joined(replies)
+    counts.sent_bytes += len(answers) - PREFIX_BYTES * count
+    return answers, data[(size + PREFIX_BYTES) * count :]
