@@ -39,9 +39,9 @@ def record(
         target.command()
     except TargetUnavailableError as error:
         pytest.skip(str(error))
-    return asyncio.run(
-        run(target, folder, seed=SEED, seconds=seconds, faults=faults, promises=promises)
-    )
+    tally = Tally(SEED)
+    asyncio.run(run(target, folder, tally, seconds=seconds, faults=faults, promises=promises))
+    return tally
 
 
 def test_tenure_keeps_its_promises(tmp_path: Path) -> None:

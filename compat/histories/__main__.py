@@ -17,7 +17,7 @@ from typing import Final
 
 from compat.histories.checking import Promises
 from compat.histories.faults import KINDS
-from compat.histories.run import run, seeded
+from compat.histories.run import Tally, run, seeded
 from compat.histories.seeded import BUGS, NONE
 from compat.targets import ETCD, TARGETS, Target
 
@@ -60,23 +60,26 @@ def main(argv: Sequence[str]) -> int:
     if target.is_tenure:
         target = seeded(options.bug, target)
     print(f"seed {options.seed}, {target.title}, faults {','.join(kinds) or 'none'}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        tally = asyncio.run(
-            run(
-                target,
-                options.data or Path(folder),
-                seed=options.seed,
-                seconds=options.seconds,
-                faults=kinds,
-                promises=promises,
-                first=options.first,
+    tally = Tally(options.seed)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(
+                run(
+                    target,
+                    options.data or Path(folder),
+                    tally,
+                    seconds=options.seconds,
+                    faults=kinds,
+                    promises=promises,
+                    first=options.first,
+                )
             )
-        )
-    for text in tally.shown:
-        print(f"\n{text}")
-    print()
-    for name, value in tally.rows():
-        print(f"{name:28} {value:>16}")
+    finally:  # A fault of the recorder's own must not take what an hour has shown.
+        for text in tally.shown:
+            print(f"\n{text}")
+        print()
+        for name, value in tally.rows():
+            print(f"{name:28} {value:>16}")
     return 0 if tally.is_clean else 1
 
 

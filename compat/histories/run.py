@@ -116,25 +116,25 @@ def _shown(history: History, violation: Violation, seed: str, number: int) -> st
 async def run(
     target: Target,
     folder: Path,
+    tally: Tally,
     *,
-    seed: str,
     seconds: float,
     faults: Sequence[str],
     promises: Promises,
     violations_max: int = SHOWN_MAX,
     first: int = 0,
-) -> Tally:
+) -> None:
     """Load `target` for so many seconds, or until an episode ends with that many violations.
 
     Args:
+        tally: of the seed to draw from; up to date whenever an episode has been checked.
         faults: names of `faults.KINDS`.
         first: the number of the first episode; what happens in one is drawn from seed and number.
     """
     server = Server(target, folder / "data")
-    tally = Tally(seed)
     await asyncio.to_thread(server.start)
     try:
-        episodes = Episodes(server, seed, faults)
+        episodes = Episodes(server, tally.seed, faults)
         tally.faults = episodes.counts
         number = first
         while tally.seconds < seconds and tally.rules.total() < violations_max:
@@ -143,7 +143,7 @@ async def run(
                 history = await episodes.run(number, min(EPISODE_S, seconds - tally.seconds))
             except (RuntimeError, Error) as error:
                 tally.rules[SERVER] += 1
-                tally.shown.append(f"seed {seed}, episode {number}: {SERVER}: {error}")
+                tally.shown.append(f"seed {tally.seed}, episode {number}: {SERVER}: {error}")
                 break
             finally:
                 tally.seconds += time.monotonic() - began
@@ -157,4 +157,3 @@ async def run(
             )
     finally:
         await asyncio.to_thread(server.stop, signal.SIGKILL)
-    return tally

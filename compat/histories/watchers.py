@@ -153,8 +153,8 @@ class Watcher:
                 tasks.append(asyncio.ensure_future(stream.ask_often(self._random)))
             try:
                 await stream.hear()
-            except Error:
-                pass  # Cut off, or the server is gone.
+            except (Error, asyncio.InvalidStateError):
+                pass  # Cut off, or the server is gone; the other is what a write says of that.
             except asyncio.CancelledError:
                 if not tasks[0].done():
                     raise  # We are told to end, not the stream.
