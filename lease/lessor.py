@@ -69,9 +69,9 @@ class Lessor:
     ) -> None:
         """An empty lessor; `recover` fills it from the bucket.
 
-        `ttl_min` in seconds: a shorter TTL is raised to it. `revoke_rate` in leases a second:
-        the cap that `promote` spreads pile-ups for, 0 for none. `deadlines`, with no slot
-        assigned yet, is where leases' time is kept for the next process; None for nowhere.
+        `ttl_min` in seconds, the shortest there is. `revoke_rate` in leases a second: the cap that
+        `promote` spreads pile-ups for, 0 for none. `deadlines`, with no slot assigned yet, is where
+        leases' time is kept for the next process; None for nowhere.
         """
         if not 1 <= ttl_min <= TTL_MAX_S:
             raise ValueError(f"a shortest TTL of {ttl_min} s is not in 1..{TTL_MAX_S}")
@@ -100,8 +100,6 @@ class Lessor:
     def idle(self) -> bool:
         """Whether the last `expired` handed out all there was, so that the next can wait a tick."""
         return not self._wheel.behind
-
-    # Granting and finding
 
     def check_grant(self, lease_id: LeaseID, ttl: int) -> None:
         """Raise what `grant` would refuse, touching nothing.
