@@ -25,12 +25,12 @@ class Headers:
         self._encoded = b""
         # What stands around the revision, as long as its varint has the same length.
         self._before = self._after = b""
-        self._size = 0
+        self._size = -1
 
     def at(self, revision: int) -> bytes:
         """The header field for `revision`; the last one asked for is kept."""
         if revision != self._revision:
-            number = varint(revision)
+            number = varint(revision) if revision else b""  # A 0 is left out, as ever.
             if len(number) != self._size:
                 self._surround(revision, number)
             self._encoded = self._before + number + self._after

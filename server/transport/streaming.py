@@ -335,7 +335,11 @@ class StreamingCall(Rpc):
         unsent = self.unsent
         assert unsent is not None
         body = prefixed(message)
-        if len(unsent) >= SEND_NOW_MESSAGES_MAX or self.unsent_bytes + len(body) > SEND_AHEAD_BYTES:
+        if (
+            len(unsent) >= SEND_NOW_MESSAGES_MAX
+            or self.unsent_bytes + len(body) > SEND_AHEAD_BYTES
+            or self._is_far_ahead()
+        ):
             return False
         self._counts.messages_sent += 1
         self._counts.sent_bytes += len(message)
