@@ -240,9 +240,8 @@ class _Server:
     async def _listen(self, core: Core) -> Transport:
         config = self._config
         tls = open_tls(config, self._clock, unix_s=time.time)
-        front = make_front(
-            config, core.methods, self._clock, partial(HttpApp, metrics=core.metrics), tls
-        )
+        make_app = partial(HttpApp, metrics=core.metrics)
+        front = make_front(config, core.methods, core.outbox, self._clock, make_app, tls)
         for urls, listen in (
             (config.listen_client_urls, front.listen),
             (config.listen_client_http_urls, front.listen_http),

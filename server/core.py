@@ -23,6 +23,7 @@ from server.header import Headers
 from server.lease_ids import LeaseIDs
 from server.metrics.observed import Observed, ObservedFlusher
 from server.metrics.sources import Sources
+from server.outbox import Outbox
 from server.passwords import Passwords, cost_in_force
 from server.patience import Patience
 from server.quota import Quota
@@ -62,6 +63,7 @@ class Core:
     flusher: Flusher
     tails: Tails
     methods: MethodTable
+    outbox: Outbox
     metrics: Sources
     passwords: Passwords
 
@@ -98,8 +100,17 @@ def build_core(
     flusher = ObservedFlusher(flusher, observed.commit_s)
     hub = WatchHub(state.store)
     slow = Slow(config.warning_apply_duration_s)
+    outbox = Outbox()
     engine = Engine(
-        state, backend, hub, flusher, clock, acknowledged=mark, on_fatal=on_fatal, slow=slow
+        state,
+        backend,
+        hub,
+        flusher,
+        clock,
+        outbox,
+        acknowledged=mark,
+        on_fatal=on_fatal,
+        slow=slow,
     )
     headers = Headers(identity.cluster_id, identity.member_id, recovered.term)
     quota = Quota(engine, state, identity.member_id, config.quota_bytes)
@@ -204,6 +215,7 @@ def build_core(
         flusher,
         tails,
         methods,
+        outbox,
         metrics,
         passwords,
     )

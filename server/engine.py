@@ -43,6 +43,7 @@ from server.clock import Clock
 from server.commands.base import Command, State
 from server.flusher import Flusher
 from server.lease_clock import LeaseClock
+from server.outbox import Outbox
 from server.pending import (
     NOBODY,
     Acknowledged,
@@ -77,6 +78,7 @@ class Engine:
         hub: WatchHub,
         flusher: Flusher,
         clock: Clock,
+        outbox: Outbox,
         *,
         acknowledged: Acknowledged | None,
         on_fatal: Callable[[BaseException], None],
@@ -88,6 +90,7 @@ class Engine:
         self._hub = hub
         self._flusher = flusher
         self._clock = clock
+        self._outbox = outbox
         self._lease_clock = LeaseClock(clock)
         self._acknowledged = acknowledged
         self._on_fatal = on_fatal
@@ -359,6 +362,7 @@ class Engine:
     def _settle(self) -> None:
         """Everything applied is durable: show it."""
         state, store = self._state, self._store
+        self._outbox.hold()
         if self._acknowledged is not None:
             self._acknowledged.set(store.current, self._backend.sequence())
         self._hub.publish(store.publish())
@@ -376,6 +380,7 @@ class Engine:
             else:
                 call.reply(encode(result))
         self._reads.answer_all()
+        self._outbox.flush()
         settling, self._settling = self._settling, []
         for waiter in settling:
             if not waiter.done():  # Its coroutine may have been cancelled.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from server.clock import Clock
+from server.outbox import Outbox
 from server.settings.config import Config
 from server.settings.urls import URL
 from server.tls import ServerTLS
@@ -82,6 +83,7 @@ class Front:
 def make_front(
     config: Config,
     methods: MethodTable,
+    outbox: Outbox,
     clock: Clock,
     make_app: Callable[[Config, MethodTable], ClientApp],
     tls: ServerTLS | None = None,
@@ -100,5 +102,5 @@ def make_front(
         keepalive_timeout_s=config.grpc_keepalive_timeout_s,
     )
     shared = None if config.listen_client_http_urls else web
-    rpc = make_transport(config, methods, clock, room, tls, shared)
+    rpc = make_transport(config, methods, clock, room, outbox, tls, shared)
     return Front(rpc, web, WebServer(app.monitoring, clock, tls, room=room), app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from server.clock import Clock
+from server.outbox import Outbox
 from server.settings.config import Config
 from server.tls import ServerTLS
 from server.transport.base import Transport
@@ -18,6 +19,7 @@ def make_transport(
     methods: MethodTable,
     clock: Clock,
     room: Room,
+    outbox: Outbox,
     tls: ServerTLS | None = None,
     web: WebServer | None = None,
 ) -> Transport:
@@ -34,6 +36,7 @@ def make_transport(
             keepalive_interval_s=config.grpc_keepalive_interval_s,
             keepalive_timeout_s=config.grpc_keepalive_timeout_s,
             room=room,
+            outbox=outbox,
             tls=tls,
             web=web,
         )

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from server import status
 from server.clock import Clock
+from server.outbox import Outbox
 from server.settings.urls import URL
 from server.status import RpcError, Status
 from server.tls import ServerTLS, peer_cn
@@ -64,11 +65,13 @@ class NativeServer:
         keepalive_interval_s: float,
         keepalive_timeout_s: float,
         room: Room,
+        outbox: Outbox,
         tls: ServerTLS | None = None,
         web: WebServer | None = None,
     ) -> None:
         """`web` serves what is no gRPC, on the same listeners."""
         self.web = web
+        self.outbox = outbox
         self.methods = methods
         self.clock = clock
         self.host = Host(clock, max_request_bytes + OVERHEAD_BYTES)
@@ -240,7 +243,7 @@ class NativeProtocol(asyncio.Protocol):
     def _on_output(self) -> None:
         if not self._is_reading and not self._is_scheduled:
             self._is_scheduled = True
-            self._loop.call_soon(self._flush)
+            self._server.outbox.later(self._flush)
 
     def _on_dirty(self, call: StreamingCall) -> None:
         self._dirty.append(call)

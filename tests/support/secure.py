@@ -21,6 +21,7 @@ from etcdpb import kv_pb2
 from etcdpb import rpc_pb2 as pb
 from server.call import PeerCall, Stream
 from server.clock import Clock, SystemClock
+from server.outbox import Outbox
 from server.settings.config import Config
 from server.settings.urls import parse_urls
 from server.tls import ServerTLS, open_tls
@@ -164,7 +165,7 @@ async def secure(
         methods = MethodTable()
         for name in ("KV", "Watch"):
             methods.add(pb.DESCRIPTOR.services_by_name[name], WhoAmI())
-        server = make_transport(config, methods, clock, Room(connections_max()), tls)
+        server = make_transport(config, methods, clock, Room(connections_max()), Outbox(), tls)
         await server.listen(urls[0])
         await server.start()
         try:

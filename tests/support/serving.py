@@ -58,9 +58,8 @@ class Running:
         self.socket = Path(self._directory.name) / "client.sock"
         self.client = Client(self.target)
         self._clients = [self.client]
-        self.front = make_front(
-            config, core.methods, clock, functools.partial(HttpApp, metrics=core.metrics)
-        )
+        make_app = functools.partial(HttpApp, metrics=core.metrics)
+        self.front = make_front(config, core.methods, core.outbox, clock, make_app)
         self._background: asyncio.Future[None] | None = None
 
     @property

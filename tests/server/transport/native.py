@@ -18,6 +18,7 @@ import hpack
 
 from server.call import PeerCall, Stream
 from server.call_counts import CallCounts
+from server.outbox import Outbox
 from server.status import RpcError
 from server.transport.base import OVERHEAD_BYTES
 from server.transport.connection import Connection
@@ -155,6 +156,7 @@ class Client:
             keepalive_interval_s=0,
             keepalive_timeout_s=0,
             room=Room(1),
+            outbox=Outbox(),
         )
         self.protocol = NativeProtocol(self.server)
         self.socket = Socket()
