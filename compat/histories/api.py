@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Self
 
 import grpc
@@ -25,6 +26,7 @@ from compat.histories.record import (
 )
 from etcdpb import kv_pb2, rpc_pb2
 
+CLOSE_MAX_S: Final = 5.0
 CALL_MAX_S: Final = 8.0  # Longer than any stop; then what became of the call is not known.
 OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),  # A connection of its own.
@@ -53,7 +55,12 @@ class Api:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._channel.close(None)
+        if self._renewals is not None:
+            self._renewals.cancel()
+        # grpc.aio was seen to wait here for ever, once in some hundred times. All is over by now.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_MAX_S):
+                await self._channel.close(None)
 
     def method(self, service: str, name: str) -> Any:
         path = f"/etcdserverpb.{service}/{name}"
