@@ -159,7 +159,9 @@ class _Server:
             self._mark = Mark.open(directory.mark)
             # Before it is opened: RocksDB would delete the log that it cannot read to its end.
             self._mark.check_sequence(RocksBackend.stored_sequence(directory.store))
-            self._backend = RocksBackend.open(directory.store)
+            self._backend = RocksBackend.open(
+                directory.store, fsync=not self._config.unsafe_no_fsync
+            )
         except (BackendError, OSError) as error:
             raise StartError(str(error)) from error
         self._keeping = Keeping(
@@ -185,7 +187,7 @@ class _Server:
         flusher: Flusher
         observed = Observed()
         if config.ephemeral or config.unsafe_no_fsync:
-            flusher = InlineFlusher()
+            flusher = InlineFlusher(backend)
         else:
             flusher = ThreadFlusher(backend, asyncio.get_running_loop(), on_synced=observed.synced)
         core = build_core(

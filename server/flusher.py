@@ -93,9 +93,17 @@ class ThreadFlusher:
 
 
 class InlineFlusher:
-    """Where there is nothing to wait for: memory, or --unsafe-no-fsync."""
+    """Where there is nothing to wait for: memory, or a store that does no fsync."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def flush(self, done: Done, *, is_alone: bool = False) -> None:  # noqa: ARG002  # all are alike
-        asyncio.get_running_loop().call_soon(done, None)
+        error: BaseException | None = None
+        try:
+            self._backend.sync()
+        except BaseException as failure:  # noqa: BLE001  # handed over, not swallowed
+            error = failure
+        asyncio.get_running_loop().call_soon(done, error)
 
     def stop(self) -> None: ...

@@ -190,13 +190,18 @@ class Journal:
     more is written: what the file holds is not known.
     """
 
-    def __init__(self, directory: Path, found: Found | None, *, sequence: int) -> None:
+    def __init__(
+        self, directory: Path, found: Found | None, *, sequence: int, fsync: bool = True
+    ) -> None:
         """Go on behind what was found; without anything, `begin` counts on from `sequence`.
+
+        `fsync` False: `sync` leaves it to the system when to write. A power cut may lose anything.
 
         Raises:
             BackendIOError
         """
         self._directory = directory
+        self._fsync = fsync
         self._file = -1
         self._index = 1
         self._at = self._end = self._size = 0  # Of what is written, of all, and of the file.
@@ -277,7 +282,8 @@ class Journal:
                 written = os.pwrite(self._file, data, self._at)
                 self._at += written
                 data = data[written:]
-            os.fdatasync(self._file)
+            if self._fsync:
+                os.fdatasync(self._file)
         except OSError as error:
             self._break(error)
         self._unwritten.clear()

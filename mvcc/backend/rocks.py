@@ -97,7 +97,7 @@ class RocksBatch:
 class RocksBackend:
     """See the module. Made by `open`; `sync` may be called from any thread, the rest from one."""
 
-    def __init__(self, path: Path, database: Rdict, found: Found | None) -> None:
+    def __init__(self, path: Path, database: Rdict, found: Found | None, *, fsync: bool) -> None:
         self._path = path
         self._database = database
         self._families = [database.get_column_family(name) for name in COLUMN_NAMES]
@@ -108,7 +108,8 @@ class RocksBackend:
         self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # typed wrongly
         self._staged: WriteBatch | None = None  # In the journal, and not yet in RocksDB.
         self._flushing: int | None = None  # The sequence up to which RocksDB is writing out.
-        self._journal = Journal(path, found, sequence=database.latest_sequence_number())
+        sequence = database.latest_sequence_number()
+        self._journal = Journal(path, found, sequence=sequence, fsync=fsync)
 
     def _begin(self, found: Found | None) -> None:
         """See that RocksDB has all that the journal has, and begin a turn of it."""
@@ -158,8 +159,10 @@ class RocksBackend:
         self._journal.sync()
 
     @classmethod
-    def open(cls, path: Path) -> RocksBackend:
+    def open(cls, path: Path, *, fsync: bool = True) -> RocksBackend:
         """Open the store in directory `path`, making directory and store if there is none.
+
+        `fsync` False is for those who can lose it: nothing waits for the disk.
 
         Raises:
             NewerFormatError: it has column families that this version does not know.
@@ -174,7 +177,7 @@ class RocksBackend:
             options = make_options()
             found = find(path)
             database = Rdict(str(path), options, dict.fromkeys(COLUMN_NAMES, options))
-            backend = cls(path, database, found)
+            backend = cls(path, database, found, fsync=fsync)
             try:
                 backend._begin(found)
             except BaseException:

@@ -208,27 +208,69 @@ class WholeCall(UnaryCall):
     is_remote_closed = True
     is_placed = False
 
+    def placed(self) -> WholeCall | None:
+        """Itself, if it has to wait: for its service, or for the client to take the answer."""
+        if self.is_over:
+            return None
+        self.is_placed = True
+        if self.is_waiting and self.head.timeout_s is not None:
+            self.host.wait(self, self.head.timeout_s)
+        return self
+
 
 def answers_whole(host: Host, method: UnaryMethod) -> Whole:
     """The `Whole` of a unary method."""
     limit_bytes = host.limit_bytes
+    handle, counts = method.handle, method.counts
+    # A call that is answered at once needs no object of its own: it is over when the next begins.
+    spare: WholeCall | None = None
 
     def whole(connection: Connection, id: int, head: Head, body: bytes) -> UnaryCall | None:
+        nonlocal spare
         if host.is_stopping:
             RefusedCall.whole(connection, id, head, host)
             return None
-        call = WholeCall(connection, id, head, host, method)
         size = len(body) - PREFIX_BYTES
-        if 0 <= size <= limit_bytes and body[:PREFIX_BYTES] == size.to_bytes(PREFIX_BYTES, "big"):
-            call.serve(body[PREFIX_BYTES:], size)
-        else:
+        if not (
+            0 <= size <= limit_bytes and body[:PREFIX_BYTES] == size.to_bytes(PREFIX_BYTES, "big")
+        ):
+            call = WholeCall(connection, id, head, host, method)
             call.received(body, len(body), is_last=True)
-        if call.is_over:
+            return call.placed()
+        if spare is None:
+            call = WholeCall(connection, id, head, host, method)
+        else:
+            call, spare = spare, None
+            call.connection, call.id, call.head = connection, id, head
+            call.window = connection.stream_window
+        counts.started += 1
+        counts.received_bytes += size
+        call.is_waiting = True
+        host.active += 1
+        try:
+            reply = handle(body[PREFIX_BYTES:], call)
+        except Exception as error:  # noqa: BLE001  # all of them are answered, bugs logged
+            call.fail(error)
             return None
-        call.is_placed = True
-        if call.is_waiting and head.timeout_s is not None:
-            host.wait(call, head.timeout_s)
-        return call
+        if reply is None:
+            return call.placed()
+        size = len(reply) + PREFIX_BYTES
+        if (
+            size > connection.frame_bytes
+            or size > connection.window
+            or size > call.window
+            or connection.must_shrink
+        ):
+            call.reply(reply)
+            return call.placed()
+        call.is_waiting = False
+        host.active -= 1
+        counts.ok += 1
+        counts.sent_bytes += len(reply)
+        connection.window -= size
+        connection.send(answer_one(id, reply))
+        spare = call
+        return None
 
     return whole
 

@@ -91,8 +91,12 @@ async def test_stopping_waits_for_the_flush_under_way_and_it_is_still_reported()
 
 @in_loop
 async def test_where_there_is_no_disk_the_answer_comes_at_the_next_turn() -> None:
-    flusher = InlineFlusher()
+    disk = _Disk()
+    flusher = InlineFlusher(disk)
     assert await _flush(flusher) == (threading.get_ident(), None)
+    assert disk.threads == [threading.get_ident()], "what is written leaves the process"
+    disk.failure = OSError("the disk is gone")
+    assert await _flush(flusher) == (threading.get_ident(), disk.failure)
     flusher.stop()
 
 

@@ -140,7 +140,7 @@ async def running(
     opened = RocksBackend.open(directory) if directory is not None else None
     used_backend = opened or backend or MemoryBackend()
     observed = Observed()
-    flusher: Flusher = InlineFlusher()
+    flusher: Flusher = InlineFlusher(used_backend)
     if opened is not None:
         flusher = ThreadFlusher(
             opened, asyncio.get_running_loop(), on_synced=observed.fsync_s.observe

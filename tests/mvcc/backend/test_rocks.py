@@ -331,3 +331,22 @@ def test_a_copy_of_the_directory_is_a_store(tmp_path: Path) -> None:
     copy = RocksBackend.open(tmp_path / "copy")
     assert numbers(copy) == [1]
     copy.close()
+
+
+def test_without_fsyncs_what_was_synced_has_left_the_process(tmp_path: Path) -> None:
+    script = (
+        "import os, pathlib, signal, sys\n"
+        "from mvcc.backend.base import Column\n"
+        "from mvcc.backend.rocks import RocksBackend\n"
+        "os.fdatasync = os.fsync = None\n"
+        "backend = RocksBackend.open(pathlib.Path(sys.argv[1]), fsync=False)\n"
+        "batch = backend.batch()\n"
+        "batch.put(Column.KEY, (1).to_bytes(8, 'big'), b'v')\n"
+        "backend.write(batch)\n"
+        "backend.sync()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, os.fspath(tmp_path)], check=False)
+    backend = RocksBackend.open(tmp_path)
+    assert numbers(backend) == [1]
+    backend.close()
