@@ -148,20 +148,19 @@ class Watcher:
             watches = [self._begin(index) for index in range(len(self._wanted.ranges))]
             self._watches += watches
             stream = Stream(self._api.method("Watch", "Watch")(), watches, self._world)
-            tasks = [asyncio.ensure_future(self._leave(stream, last))]
+            leaving = asyncio.ensure_future(self._leave(stream, last))
+            hearing = asyncio.ensure_future(stream.hear())
+            tasks = [leaving, hearing]
             if self._wanted.asks_progress:
                 tasks.append(asyncio.ensure_future(stream.ask_often(self._random)))
             try:
-                await stream.hear()
-            except (Error, asyncio.InvalidStateError):
-                pass  # Cut off, or the server is gone; the other is what a write says of that.
-            except asyncio.CancelledError:
-                if not tasks[0].done():
-                    raise  # We are told to end, not the stream.
+                # Not `hearing` alone: grpc.aio does not always wake a reader whose call is cancelled.
+                await asyncio.wait((leaving, hearing), return_when=asyncio.FIRST_COMPLETED)
             finally:
+                stream.cancel()
                 for task in tasks:
                     task.cancel()
-                stream.cancel()
+            _raise_bug(await asyncio.gather(*tasks, return_exceptions=True))
             self._next = [
                 max(before, told(watch) + 1)
                 for before, watch in zip(self._next, watches, strict=True)
@@ -185,6 +184,15 @@ class Watcher:
                     await stream.finish(last.result())
         finally:
             stream.cancel()
+
+
+def _raise_bug(outcomes: Sequence[BaseException | None]) -> None:
+    """That a stream is cut off, or written to when it is over, is no bug."""
+    for outcome in outcomes:
+        if outcome is not None and not isinstance(
+            outcome, Error | asyncio.InvalidStateError | asyncio.CancelledError
+        ):
+            raise outcome
 
 
 def told(watch: Watch) -> int:
