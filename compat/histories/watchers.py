@@ -154,7 +154,7 @@ class Watcher:
             if self._wanted.asks_progress:
                 tasks.append(asyncio.ensure_future(stream.ask_often(self._random)))
             try:
-                # Not `hearing` alone: grpc.aio does not always wake a reader whose call is cancelled.
+                # Not `hearing` alone: grpc.aio may forget to wake a reader whose call is cancelled.
                 await asyncio.wait((leaving, hearing), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 stream.cancel()
