@@ -21,6 +21,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Final, Self
 
+from mvcc.backend.names import sync_directory
 from server.clock import Clock
 from server.log import fields
 from server.settings.config import StartError
@@ -190,15 +191,6 @@ def unfinished_within(root: Path) -> Path:
     """The same where `root` is there and empty, and may be a mount point: `root`'s content."""
     home = DataDir(root).home
     return home.with_name(home.name + UNFINISHED)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: OSError) -> str:

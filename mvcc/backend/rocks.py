@@ -49,6 +49,7 @@ from mvcc.backend.errors import (
     NewerFormatError,
     SpentBatchError,
 )
+from mvcc.backend.names import make_directory
 
 DEFAULT_FAMILY: Final = "default"  # RocksDB insists on it. It stays empty.
 
@@ -158,7 +159,7 @@ class RocksBackend:
             BackendIOError: the operating system refused.
         """
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
             _refuse_remains(path)
             _refuse_unknown(path)
             options = _options()
