@@ -67,7 +67,10 @@ OPEN_FILES_MAX: Final = 256  # Each pins its index block and a descriptor.
 LOGS_TOTAL_BYTES: Final = (
     64 << 20
 )  # Write-ahead logs; above it the family pinning the oldest flushes.
-LOGS_RECYCLED_MAX: Final = 4  # Overwriting a log's blocks saves the fsync their allocation (1.5x).
+# Overwriting an old log's blocks would save each fsync their allocation (1.5x). But RocksDB 9.8
+# takes the old bytes behind the end for damage, and with a family flushed into a newer log that is
+# still empty it refuses to open: "SST file is ahead of WALs", though nothing is lost.
+LOGS_RECYCLED_MAX: Final = 0
 INFO_LOG_BYTES: Final = 1 << 20  # RocksDB's diary, `LOG`: rolled over at this size,
 INFO_LOGS_MAX: Final = 4  # and this many are kept. rocksdict cannot lower its level.
 

@@ -204,7 +204,7 @@ def test_rocksdb_understood_the_bounds_it_was_given(tmp_path: Path) -> None:
         "max_write_buffer_number=6",
         "max_open_files=256",
         "max_total_wal_size=67108864",
-        "recycle_log_file_num=4",
+        "recycle_log_file_num=0",
         "max_log_file_size=1048576",
         "keep_log_file_num=4",
         "stats_dump_period_sec=0",
