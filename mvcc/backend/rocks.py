@@ -1,4 +1,4 @@
-"""RocksDB, and the only file that knows it.
+"""RocksDB, and beside `salvage`, which reads damaged stores, the only file that knows it.
 
 What is always true:
   1. A column is a column family. Opening refuses a store with a family it does not know, before
@@ -50,7 +50,9 @@ from mvcc.backend.errors import (
     SpentBatchError,
 )
 from mvcc.backend.names import make_directory
+from mvcc.backend.wal import torn_bytes_of
 
+_NO_FILE: Final = "IO error: No such file or directory: "  # One that another file says is there.
 DEFAULT_FAMILY: Final = "default"  # RocksDB insists on it. It stays empty.
 
 # Memory. Everything that is read often is in the store's own index, so RocksDB gets little.
@@ -164,8 +166,9 @@ class RocksBackend:
         try:
             make_directory(path)
             _refuse_remains(path)
+            _refuse_torn(path)
             _refuse_unknown(path)
-            options = _options()
+            options = rocksdb_options()
             return cls(path, Rdict(str(path), options, dict.fromkeys(COLUMN_NAMES, options)))
         except BackendError:
             raise
@@ -185,8 +188,9 @@ class RocksBackend:
         if not (path / "CURRENT").exists():
             return 0
         try:
+            _refuse_torn(path)
             _refuse_unknown(path)
-            options = _options()
+            options = rocksdb_options()
             families = dict.fromkeys(Rdict.list_cf(str(path)), options)
             database = Rdict(str(path), options, families, access_type=AccessType.read_only())
             try:
@@ -251,6 +255,10 @@ class RocksBackend:
         except Exception as error:
             raise _ours(self._path, error) from error
 
+    def tables(self) -> set[str]:
+        """The names of the files that the rows are in, but for those of the log."""
+        return {Path(file["name"]).name for file in self._database.live_files()}
+
     def close(self) -> None:
         """Write the memtables out and let go of the directory, which happens even if it raises."""
         for cursor in self._cursors:
@@ -295,7 +303,7 @@ def _ours(path: Path, error: Exception) -> BackendError:
         raise error
     if reason.startswith("IO error: ") and "/LOCK: " in reason:
         return BackendLockedError(path)
-    if reason.startswith("Corruption: "):
+    if reason.startswith(("Corruption: ", _NO_FILE)):
         return BackendCorruptError(path, reason)
     return BackendIOError(path, reason)
 
@@ -309,6 +317,21 @@ def _refuse_remains(path: Path) -> None:
             raise BackendCorruptError(path, f"there is {remains.name}, but no CURRENT file")
 
 
+def _refuse_torn(path: Path) -> None:
+    """RocksDB takes a last record of the MANIFEST that is too long for a torn one, and forgets it.
+
+    One flipped bit in its length is enough, and a table is gone; no sequence number shows it. A
+    power cut may leave such a record too, but only in the moment in which it was written.
+    """
+    current = path / "CURRENT"
+    if not current.exists():
+        return
+    manifest = path / current.read_text(encoding="ascii", errors="replace").strip()
+    if manifest.is_file() and (torn_bytes := torn_bytes_of(manifest)):
+        reason = f"{manifest.name}: {torn_bytes} bytes at its end make no sense"
+        raise BackendCorruptError(path, reason)
+
+
 def _refuse_unknown(path: Path) -> None:
     if not (path / "CURRENT").exists():
         return
@@ -317,7 +340,7 @@ def _refuse_unknown(path: Path) -> None:
         raise NewerFormatError(path, "column families " + ", ".join(sorted(unknown)))
 
 
-def _options() -> Options:
+def rocksdb_options() -> Options:
     """For the database and, as rocksdict has one type for both, for each of its families."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
