@@ -1,4 +1,4 @@
-"""Runs `tenure` with arguments, and tells the story when it has ended well.
+"""Runs `tenure` with arguments, and tells the story when it has ended as it must.
 
 python -m tests.power.command STORY ARGUMENTS...
 """
@@ -13,7 +13,8 @@ from server.cli import main
 from tests.power.story import Storyteller
 
 if __name__ == "__main__":
-    code = main(sys.argv[2:])
-    if code == 0:
+    code = main(sys.argv[3:])
+    if code == int(sys.argv[2]):
         Storyteller(Path(sys.argv[1])).acknowledged()
+        code = 0
     os._exit(code)

@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.power, NEEDS_PTRACE]
 @pytest.mark.timeout(60 + CUTS)
 def test_nothing_that_was_acknowledged_is_lost_by_a_power_cut() -> None:
     done = again = 0
+    ends: Counter[str] = Counter()
     seed = SEED
     while done < CUTS * 3 // 4:
         with scratch() as path:
@@ -41,7 +42,7 @@ def test_nothing_that_was_acknowledged_is_lost_by_a_power_cut() -> None:
             record(path, *command, lives=LIVES, cuts=min(CUTS - done, CUTS_OF_A_RUN), seed=seed)
             for cut in cuts_in(path / "out"):
                 left = cut.image / data_dir.relative_to(path / "top")
-                check(path / "out", cut, left)
+                ends[check(path / "out", cut, left)] += 1
                 if done % 8 == 0:  # A start leaves a store that starts, with the same rows.
                     assert start(left).recovered.term > 2
                     again += 1
@@ -50,7 +51,9 @@ def test_nothing_that_was_acknowledged_is_lost_by_a_power_cut() -> None:
             summary = (path / "out" / "summary").read_text(encoding="utf-8")
         print(f"seed {seed}: {summary}")  # noqa: T201  # shown for a long run, by -s
         seed += 1
+    print(dict(ends))  # noqa: T201  # as above
     assert again
+    assert ends["started"] > 5 * ends["repaired"]
 
 
 @pytest.mark.parametrize("fault", ["no-fsync", "mark-first"])
@@ -74,7 +77,7 @@ def test_a_restore_cut_short_is_whole_or_refused_or_not_there() -> None:
     snapshot = ETCD_3_5.path
     with scratch() as path:
         data_dir, story = path / "top" / "not" / "there", path / "out" / "story.{life}"
-        command = ("tests.power.command", str(story), "snapshot", "restore", str(snapshot))
+        command = ("tests.power.command", str(story), "0", "snapshot", "restore", str(snapshot))
         record(path, *command, "--data-dir", str(data_dir), lives=1, cuts=500, seed=SEED)
         whole = start(data_dir)
         seen: Counter[str] = Counter()
