@@ -40,23 +40,23 @@ RAISED = REVISION + BUMP
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
-    path = tmp_path_factory.mktemp("made")
-    for in_tables in (False, True):
-        make(path / f"{in_tables}", path / "aside", in_tables=in_tables)
-    return {in_tables: path / f"{in_tables}" for in_tables in (False, True)}
+def made(long_room: Path) -> dict[bool, Path]:
+    found = {in_tables: long_room / f"{in_tables}" for in_tables in (False, True)}
+    for in_tables, path in found.items():
+        make(path, long_room / "aside", in_tables=in_tables)
+    return found
 
 
 @pytest.fixture
-def in_log(tmp_path: Path, made: dict[bool, Path]) -> Path:
+def in_log(room: Path, made: dict[bool, Path]) -> Path:
     """A data directory to damage, with all its rows in the log."""
-    return Path(shutil.copytree(made[False], tmp_path / "data"))
+    return Path(shutil.copytree(made[False], room / "data"))
 
 
 @pytest.fixture
-def in_tables(tmp_path: Path, made: dict[bool, Path]) -> Path:
+def in_tables(room: Path, made: dict[bool, Path]) -> Path:
     """With all of them in tables."""
-    return Path(shutil.copytree(made[True], tmp_path / "data"))
+    return Path(shutil.copytree(made[True], room / "data"))
 
 
 def repaired(data_dir: Path, code: int) -> tuple[str, Started]:
