@@ -20,6 +20,7 @@ from etcdpb.rpc_pb2 import RangeRequest, RequestOp, TxnRequest
 from mvcc.backend import rocks_options
 from mvcc.backend.base import Column
 from mvcc.backend.errors import BackendCorruptError
+from mvcc.backend.journal import RECORD_HEAD_BYTES, RECORDS_AT, SECTOR_BYTES, Turn, find
 from mvcc.backend.rocks import RocksBackend
 from server.datadir import DataDir
 from server.settings.config import StartError
@@ -33,7 +34,7 @@ from tests.support.server import ServerInProcess
 
 FLIPS: Final = int(os.environ.get("TENURE_FLIPS", "12"))  # Of each kind of file.
 SEED: Final = int(os.environ.get("TENURE_FLIPS_SEED", "1"))
-KINDS: Final = ("*.log", "*.sst", "MANIFEST-*", "CURRENT", "OPTIONS-*", "rocksdict-config.json",
+KINDS: Final = ("journal.*", "*.sst", "MANIFEST-*", "CURRENT", "OPTIONS-*", "rocksdict-config.json",
                 "IDENTITY", "mark")  # fmt: skip
 UNREAD: Final = ("OPTIONS-*", "IDENTITY")  # A start does not look into them.
 
@@ -83,13 +84,22 @@ def expected_of(room: Path, *, in_tables: bool) -> Rows:
         return content(start(at).rows)
 
 
+def flip_one(file: Path, chance: random.Random, places: range) -> str:
+    """Flip a bit of one of these bytes; returns where."""
+    data = bytearray(file.read_bytes())
+    place = chance.choice(places)
+    data[place] ^= 1 << chance.randrange(8)
+    file.write_bytes(data)
+    return f"{file.name}, byte {place} of {len(data)}"
+
+
 def files_of(at: Path, kind: str) -> list[Path]:
     directory = DataDir(at)
     found = [directory.mark] if kind == "mark" else sorted(directory.store.glob(kind))
     return [file for file in found if file.stat().st_size]
 
 
-@pytest.mark.parametrize("in_tables", [False, True], ids=["in the log", "in tables"])
+@pytest.mark.parametrize("in_tables", [False, True], ids=["in the journal", "in tables"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flipped_bit_is_refused_or_makes_no_difference(
     room: Path, kind: str, in_tables: bool
@@ -103,20 +113,78 @@ def test_a_flipped_bit_is_refused_or_makes_no_difference(
             if not files:
                 continue
             file = chance.choice(files)
-            data = bytearray(file.read_bytes())
-            place = chance.randrange(len(data))
-            data[place] ^= 1 << chance.randrange(8)
-            file.write_bytes(data)
+            where = flip_one(file, chance, range(file.stat().st_size))
             try:
                 ends[outcome(at, expected)] += 1
             except BaseException as error:
-                error.add_note(f"{file.name}, byte {place} of {len(data)}")
+                error.add_note(where)
                 raise
     print(kind, dict(ends))  # noqa: T201  # shown by -s
     if kind in UNREAD:
         assert not ends["refused"]
     elif kind in ("*.sst", "MANIFEST-*") and in_tables:
         assert ends["refused"]
+
+
+def parts_of(turn: Turn) -> dict[str, range]:
+    """Of a file of the journal that all rows are in."""
+    newest_at = turn.end - RECORD_HEAD_BYTES - len(turn.records[-1].payload)
+    return {
+        "a sector of the head": range(SECTOR_BYTES),
+        "the other sector": range(SECTOR_BYTES, RECORDS_AT),
+        "a record with others behind it": range(RECORDS_AT, newest_at),
+        "the newest record": range(newest_at, turn.end),
+        "zeros behind the end": range(turn.end, turn.path.stat().st_size),
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "end"),
+    [
+        ("a sector of the head", "whole"),
+        ("the other sector", "whole"),
+        ("a record with others behind it", "is behind it"),
+        ("the newest record", "data has been lost"),
+        ("zeros behind the end", "whole"),
+    ],
+)
+def test_a_flipped_bit_in_the_journal_is_told_from_a_torn_end(
+    room: Path, part: str, end: str
+) -> None:
+    chance = random.Random(f"{SEED}/{part}")
+    expected = expected_of(room, in_tables=False)
+    for _ in range(FLIPS):
+        with copied(room, in_tables=False) as at:
+            found = find(DataDir(at).store)
+            assert found is not None
+            where = flip_one(found.newest.path, chance, parts_of(found.newest)[part])
+            try:
+                if end == "whole":
+                    assert outcome(at, expected) == "whole"
+                else:
+                    with pytest.raises(StartError, match=end) as refusal:
+                        start(at)
+                    named = DataDir(at).mark if "lost" in end else found.newest.path
+                    assert str(named) in str(refusal.value)
+            except BaseException as error:
+                error.add_note(where)
+                raise
+
+
+@pytest.mark.parametrize("part", ["both sectors of the head", "all of it"])
+def test_a_journal_that_is_gone_is_refused(room: Path, part: str) -> None:
+    with copied(room, in_tables=False) as at:
+        (journal,) = files_of(at, "journal.*")
+        if part == "all of it":
+            journal.unlink()
+        else:
+            journal.write_bytes(bytes(RECORDS_AT) + journal.read_bytes()[RECORDS_AT:])
+        for _ in range(2):
+            with pytest.raises(StartError, match="data has been lost"):
+                start(at)
+        DataDir(at).mark.unlink()
+        with pytest.raises(StartError, match="its journal is missing"):
+            start(at)
 
 
 @pytest.mark.parametrize("kind", KINDS)
