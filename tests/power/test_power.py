@@ -14,10 +14,12 @@ from typing import Final
 
 import pytest
 
+from mvcc.backend.journal import find
 from server.datadir import DataDir
 from server.settings.config import StartError
+from tests.power import turns
 from tests.power.check import check, cuts_in, start
-from tests.power.story import Rows
+from tests.power.story import Rows, read
 from tests.power.support import NEEDS_PTRACE, record, scratch
 from tests.server.snapshot.support import ETCD_3_5
 
@@ -77,6 +79,25 @@ def caught(fault: str, seed: int) -> int:
                 found += 1
     print(f"{fault}, seed {seed}: {found} images are bad")  # noqa: T201  # shown by -s
     return found
+
+
+def test_a_journal_has_all_that_it_has_synced_by_itself() -> None:
+    """Names of its files included, from the first record of each turn on."""
+    with scratch() as path:
+        story = path / "out" / "story.{life}"
+        record(
+            path, "tests.power.turns", str(path / "top"), str(story), lives=1, cuts=150, seed=SEED
+        )
+        seen: Counter[int] = Counter()
+        for cut in cuts_in(path / "out"):
+            life = read(path / "out" / "story.0", cut.acknowledged, cut.begun)
+            for number in range(turns.JOURNALS):
+                told = [batch[0][0] == number for batch in life.batches]
+                found = find(cut.image / f"{number}")
+                last = 0 if found is None else found.last
+                assert sum(told[: life.acknowledged]) <= last <= sum(told), (cut, number)
+                seen[last] += 1
+        assert min(seen[last] for last in range(turns.RECORDS + 1)) > 0, seen
 
 
 def test_a_restore_cut_short_is_whole_or_refused_or_not_there() -> None:
