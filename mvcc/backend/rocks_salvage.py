@@ -63,6 +63,7 @@ class Salvage:
         self.is_whole = True  # All was read that there ever was, but perhaps for the journal's end.
         path = fresh_copy()
         self._remains = read_remains(path)
+        self._has_log = any(log.stat().st_size for log in path.glob("*.log"))
         self._newer = _newest_rows(self._remains)
         self._name_manifest(path)
         if self._opens(path):
@@ -215,7 +216,7 @@ class Salvage:
     def _mend_journal(self, path: Path, *, rocks_sequence: int) -> None:
         """Unless it is a store of before there were journals, whose log RocksDB reads by itself."""
         if not self._remains.is_there:
-            if any(log.stat().st_size for log in path.glob("*.log")):
+            if self._has_log:
                 return
             self.is_whole = False  # Nobody knows what was in it.
         put_empty_journal(path, self._remains, rocks_sequence=rocks_sequence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lease import record
 from lease.lessor import LeaseID
 from mvcc.backend.base import Column
 from mvcc.backend.errors import BackendCorruptError
-from mvcc.backend.journal import RECORDS_AT, SECTOR_BYTES
+from mvcc.backend.journal import RECORDS_AT, SECTOR_BYTES, find
 from mvcc.backend.mark import Mark
 from mvcc.revision import encode, encode_tombstone
 from server.datadir import DataDir
@@ -39,6 +40,7 @@ from tests.server.repair.support import (
 
 ALL = {b"k%02d" % number: b"%d" % (number + 20) for number in range(10)}
 RAISED = REVISION + BUMP
+FORMAT_1 = Path(__file__).parents[2] / "process" / "testdata" / "format-1.tar.gz"
 
 
 @pytest.fixture(scope="module")
@@ -353,3 +355,34 @@ def test_without_a_table_the_others_are_saved(
     assert "lost: 30 revisions, 2 to 31" in text
     assert keys(started) == {}
     assert [lease.id for lease in started.recovered.state.lessor.leases()] == [LEASE]
+
+
+# --- a store of format 1, of before there were journals ---
+
+
+@pytest.mark.parametrize(
+    ("damage", "code", "said"),
+    [
+        (lambda store: flip(max(store.glob("*.log")), 0.5), 3, "changes without a revision"),
+        (lambda store: (store / "CURRENT").unlink(), 0, "lost: nothing"),
+        (lambda store: torn(max(store.glob("MANIFEST-*"))), 0, "lost: nothing"),
+        (lambda store: max(store.glob("MANIFEST-*")).unlink(), 3, "(sequence 141)\nbeware: more"),
+    ],
+    ids=["its log", "CURRENT", "the end of the MANIFEST", "the MANIFEST"],
+)
+def test_a_store_with_a_log_of_rocksdb_is_repaired_into_one_with_a_journal(
+    room: Path, damage: Callable[[Path], object], code: int, said: str
+) -> None:
+    with tarfile.open(FORMAT_1) as archive:
+        archive.extractall(room, filter="data")
+    damage(store_of(room / "data"))
+    refused(room / "data")
+    text, started = repaired(room / "data", code)
+    assert said in text
+    assert len(keys(started)) == 13
+    assert find(store_of(room / "data")) is not None
+
+
+def torn(file: Path) -> None:
+    with file.open("ab") as appended:
+        appended.write(b"torn")
