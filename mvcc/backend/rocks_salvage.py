@@ -245,7 +245,7 @@ def _newest_rows(remains: Remains) -> dict[Column, Rows]:
 def _reason(path: Path, error: BackendError) -> str:
     if not isinstance(error, BackendCorruptError):
         return f"{error}"
-    return error.reason if error.path == path else f"{error.path.name} is {error.reason}"
+    return error.reason if error.path == path else f"{error.path.name}: {error.reason}"
 
 
 def _names_all_families(path: Path) -> bool:
