@@ -86,7 +86,7 @@ def test_a_journal_has_all_that_it_has_synced_by_itself() -> None:
     with scratch() as path:
         story = path / "out" / "story.{life}"
         record(
-            path, "tests.power.turns", str(path / "top"), str(story), lives=1, cuts=150, seed=SEED
+            path, "tests.power.turns", str(path / "top"), str(story), lives=1, cuts=500, seed=SEED
         )
         seen: Counter[int] = Counter()
         for cut in cuts_in(path / "out"):
