@@ -26,7 +26,7 @@ from tests.server.snapshot.support import ETCD_3_5
 CUTS: Final = int(os.environ.get("TENURE_POWER_CUTS", "100"))
 SEED: Final = int(os.environ.get("TENURE_POWER_SEED", "1"))
 LIVES: Final = 3  # Of a run.
-BAD_LIVES_MAX: Final = 5  # Of a bad server, until one is caught: most are at once.
+BAD_LIVES_MAX: Final = 20  # Of a bad server, until one is caught: more than half are at once.
 CUTS_OF_A_RUN: Final = 200  # About so many images stand on the disk at once.
 
 pytestmark = [pytest.mark.power, NEEDS_PTRACE]
