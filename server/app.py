@@ -17,7 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from mvcc.backend.base import Backend
-from mvcc.backend.errors import BackendError
+from mvcc.backend.errors import (
+    BackendCorruptError,
+    BackendError,
+    CorruptMarkError,
+    StoreShortError,
+)
 from mvcc.backend.mark import Mark
 from mvcc.backend.memory import MemoryBackend
 from mvcc.backend.rocks import RocksBackend
@@ -33,7 +38,7 @@ from server.identity import bootstrap_identity
 from server.log import fields
 from server.logins import gate_maker
 from server.metrics.observed import Observed
-from server.recovery import Recovered, recover
+from server.recovery import DamageError, Recovered, recover
 from server.settings.config import Config, StartError
 from server.socket_files import SocketFiles
 from server.tls import open_tls
@@ -150,6 +155,7 @@ class _Server:
             locking.cancel()
             return False
         self._lock = await locking
+        directory.refuse_half_repaired()
         try:
             if not directory.is_new and not directory.mark.exists():
                 logger.warning(
@@ -162,6 +168,8 @@ class _Server:
             self._backend = RocksBackend.open(
                 directory.store, fsync=not self._config.unsafe_no_fsync
             )
+        except (BackendCorruptError, CorruptMarkError, StoreShortError) as error:
+            raise StartError(f"{error}. {directory.way_on}") from error
         except (BackendError, OSError) as error:
             raise StartError(str(error)) from error
         self._keeping = Keeping(
@@ -169,20 +177,27 @@ class _Server:
         )
         return True
 
+    def _recover(self, backend: Backend) -> Recovered:
+        config = self._config
+        try:
+            return recover(
+                backend,
+                lambda: bootstrap_identity(config),
+                ttl_min=config.lease_ttl_min,
+                revoke_rate=config.lease_revoke_rate,
+                mark=self._mark,
+                gate=gate_maker(config, self._clock, time.time),
+                deadlines=None if self._keeping is None else self._keeping.table,
+            )
+        except DamageError as error:
+            raise StartError(f"{error}. {DataDir(config.data_dir).way_on}") from error
+
     async def _serve(self, told: asyncio.Future[int]) -> None:
         config, backend = self._config, self._backend
         assert backend is not None
         began = self._clock.now()
         gc.disable()  # Everything that recovery makes stays; walking it again and again is waste.
-        recovered = recover(
-            backend,
-            lambda: bootstrap_identity(config),
-            ttl_min=config.lease_ttl_min,
-            revoke_rate=config.lease_revoke_rate,
-            mark=self._mark,
-            gate=gate_maker(config, self._clock, time.time),
-            deadlines=None if self._keeping is None else self._keeping.table,
-        )
+        recovered = self._recover(backend)
         state = recovered.state
         flusher: Flusher
         observed = Observed()

@@ -2,9 +2,9 @@
 
 Exit codes, which scripts and process managers act on: 0 for a text that was asked for and for a
 clean end, 1 for settings that cannot be honoured and for a start that failed, 2 for arguments
-that are no flags; `tenure snapshot` has those of etcdutl. A server ended by a signal dies of that
-signal once all is closed, so a shell sees 143 or 130, but ends with 0 as the first process of a
-container, which signals cannot kill.
+that are no flags; `tenure snapshot` has those of etcdutl, and `tenure repair` its own. A server
+ended by a signal dies of that signal once all is closed, so a shell sees 143 or 130, but ends with
+0 as the first process of a container, which signals cannot kill.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ OK: Final = 0
 FAILED: Final = 1
 MISUSED: Final = 2
 _FIRST_PROCESS: Final = 1
-SNAPSHOT: Final = "snapshot"  # The word that asks for a command instead of a server.
+SNAPSHOT: Final = "snapshot"  # Words that ask for a command instead of a server.
+REPAIR: Final = "repair"
 
 
 def main(
@@ -42,8 +43,9 @@ def main(
     """
     if arguments is None:
         arguments = sys.argv[1:]
-    if arguments and arguments[0] == SNAPSHOT:
-        code = _load_snapshot()(arguments[1:], say=print)
+    if arguments and arguments[0] in (SNAPSHOT, REPAIR):
+        command = _load_snapshot() if arguments[0] == SNAPSHOT else _load_repair()
+        code = command(arguments[1:], say=print)
         return _end_by_signal(-code) if code < 0 else code
     try:
         parsed = flags.parse(arguments, os.environ)
@@ -78,6 +80,13 @@ def _load_server() -> Callable[[Config], int]:
 def _load_snapshot() -> Callable[..., int]:
     # As above.
     from server.snapshot.cli import main
+
+    return main
+
+
+def _load_repair() -> Callable[..., int]:
+    # As above.
+    from server.repair.cli import main
 
     return main
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Final, Self
 
+from mvcc.backend.names import sync_directory
 from server.clock import Clock
 from server.log import fields
 from server.settings.config import StartError
@@ -36,6 +37,7 @@ LOCK_REMARK: Final = "db file is flocked by another process, or taking too long"
 # Where an etcd keeps its data (server/storage/datadir); one of them is enough to know it.
 _ETCD_DB: Final = Path("member/snap/db")
 _ETCD_MARKS: Final = (_ETCD_DB, Path("member/wal"))
+REPAIRED: Final = ".repaired"  # Behind `store` while a repaired one takes its place (see `Place`).
 UNFINISHED: Final = ".restoring"  # Behind the name of what a restore is making (see `Stage`).
 
 
@@ -98,6 +100,7 @@ class DataDir:
         try:
             self._refuse_etcd()
             self._refuse_unfinished()
+            self.refuse_half_repaired()
             self._make()
         except OSError as error:
             raise DataDirError(f"cannot use data directory {root}: {_reason(error)}") from error
@@ -138,6 +141,43 @@ class DataDir:
         os.close(self._open_lock_file())
         for changed in (self.home, self.root, *(each.parent for each in missing)):
             sync_directory(changed)
+
+    def try_lock(self) -> Lock:
+        """Lock the directory at once.
+
+        Raises:
+            DataDirError: another process uses it, or the lock file cannot be opened.
+        """
+        try:
+            descriptor = self._open_lock_file()
+        except OSError as error:
+            reason = _reason(error)
+            raise DataDirError(f"cannot lock data directory {self.root}: {reason}") from error
+        if not _try_lock(descriptor):
+            os.close(descriptor)
+            raise DataDirError(f"{self.root} is in use by another process; end that server first")
+        return Lock(descriptor)
+
+    def refuse_half_repaired(self) -> None:
+        """Asked again under the lock: a repair may have begun meanwhile.
+
+        Raises:
+            DataDirError: a repair was interrupted while it put the new store in place.
+        """
+        if (remains := self.store.with_name(self.store.name + REPAIRED)).exists():
+            raise DataDirError(
+                f"a repair of {self.root} has not finished ({remains} is there)."
+                f" Run `{self.repair}` again"
+            )
+
+    @property
+    def repair(self) -> str:
+        return f"tenure repair --data-dir {quote(str(self.root))}"
+
+    @property
+    def way_on(self) -> str:
+        """Behind a refusal of a damaged store."""
+        return f"`{self.repair}` saves what can be saved; with --dry-run it only says what is lost"
 
     async def lock(self, clock: Clock, waiting: Callable[[float], None]) -> Lock:
         """Wait until no other process uses the directory; then none can until the release.
@@ -195,15 +235,6 @@ def unfinished_within(root: Path) -> Path:
     """The same where `root` is there and empty, and may be a mount point: `root`'s content."""
     home = DataDir(root).home
     return home.with_name(home.name + UNFINISHED)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: OSError) -> str:

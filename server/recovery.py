@@ -33,16 +33,21 @@ from server.settings.config import StartError
 #   1: RocksDB with a log of its own. 2: RocksDB behind a journal (`mvcc.backend.journal`).
 # Whoever raises it keeps a data directory of it: tools/make_datadir.py.
 FORMAT: Final = 2
-_META_FORMAT: Final = b"format"
+META_FORMAT: Final = b"format"
 _META_CLUSTER: Final = b"clusterId"
 _META_MEMBER: Final = b"memberId"
 META_TERM: Final = b"term"
+META_IDENTITY: Final = (META_FORMAT, _META_CLUSTER, _META_MEMBER)  # There together or not at all.
 _FIRST_TERM: Final = 2  # What a fresh etcd of one member answers.
 _SIGNED: Final = 1 << 63
 
 
 class RecoveryError(StartError):
     """The store cannot be served. The text says what is wrong with it."""
+
+
+class DamageError(RecoveryError):
+    """Rows are missing, or are none that this program wrote. `tenure repair` is the way on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +101,13 @@ def recover(
     `mark` refuses a store that is shorter than it once was. `deadlines` is the lessor's.
 
     Raises:
-        RecoveryError: it cannot be served. And what `bootstrap` raises.
+        RecoveryError: it cannot be served; `DamageError` if it is damaged.
+        And what `bootstrap` raises.
     """
     try:
         return _recover(backend, bootstrap, ttl_min, revoke_rate, mark, gate, deadlines)
     except (CorruptRecordError, CorruptLeaseError, BackendError) as error:
-        raise RecoveryError(str(error)) from error
+        raise DamageError(str(error)) from error
 
 
 def _recover(
@@ -113,7 +119,7 @@ def _recover(
     gate: Callable[[AuthStore, Lessor], Gate],
     deadlines: Deadlines | None,
 ) -> Recovered:
-    number = read_meta(backend, _META_FORMAT, 0)
+    number = read_meta(backend, META_FORMAT, 0)
     if number > FORMAT:
         raise RecoveryError(
             f"the store has format {number}, written by a newer version; this one knows {FORMAT}"
@@ -176,7 +182,7 @@ def _note_start(store: Store, auth: AuthStore, identity: Identity, term: int) ->
     store.put_meta(META_SCHEDULED, store.compact_revision)
     store.put_meta(META_FINISHED, store.swept_revision)
     store.put_meta(META_FREED, store.freed)
-    store.put_meta(_META_FORMAT, FORMAT)
+    store.put_meta(META_FORMAT, FORMAT)
     store.put_meta(_META_CLUSTER, _as_signed(identity.cluster_id))
     store.put_meta(_META_MEMBER, _as_signed(identity.member_id))
     store.put_meta(META_TERM, term)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from lease.errors import (
     LeaseDueError,
     LeaseExistsError,
@@ -19,6 +21,7 @@ from lease.errors import (
     NotPrimaryError,
     TTLTooLargeError,
 )
+from mvcc.backend.errors import BackendCorruptError
 from mvcc.errors import CompactedError, FutureRevisionError, KeyNotFoundError
 from mvcc.overlap import DuplicateKeyError
 from server.auth import errors as auth_errors
@@ -207,6 +210,18 @@ def status_of(error: Exception) -> Status | None:
     return STATUS_OF.get(type(error))
 
 
+def failure_of(error: Exception, *, of_stream: bool = False) -> Status:
+    """What the client reads, whatever the error is; a bug is told by its type and text."""
+    known = status_of(error)
+    if known is not None:
+        return known
+    if isinstance(error, DecodeError):
+        return unreadable_message(str(error), of_stream=of_stream)
+    if isinstance(error, BackendCorruptError):
+        return damaged()
+    return Status(Code.UNKNOWN, f"{type(error).__name__}: {error}")
+
+
 def go_text(status: Status) -> str:
     """How a Go program prints a status: so it stands in a watch's cancel reason."""
     name = "".join(word.capitalize() for word in status.code.name.split("_"))
@@ -235,6 +250,11 @@ def malformed_method(path: str) -> Status:
 def no_snapshot(reason: str) -> Status:
     """A snapshot that cannot be made; etcd, which keeps the same limits on keys, has no text."""
     return Status(Code.FAILED_PRECONDITION, f"snapshot: {reason}")
+
+
+def damaged() -> Status:
+    """Bytes of the store are not those that were written. etcd does not look, and has no text."""
+    return Status(Code.DATA_LOSS, "etcdserver: what is to be read is damaged on the disk")
 
 
 def unreadable_message(reason: str, *, of_stream: bool = False) -> Status:

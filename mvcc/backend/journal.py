@@ -36,6 +36,7 @@ from typing import Final, NamedTuple, NoReturn
 from zlib import crc32
 
 from mvcc.backend.errors import BackendClosedError, BackendCorruptError, BackendIOError
+from mvcc.backend.names import sync_directory
 
 FILE_NAMES: Final = ("journal.0", "journal.1")
 FILE_BYTES: Final = 8 << 20  # A turn. A record that is larger gets a file for itself that grows.
@@ -47,8 +48,9 @@ _FILE_MAGIC: Final = b"tnrjrnl\x01"
 _SALT_BYTES: Final = 16
 _HEAD: Final = Struct("<8s16sQQQ")
 _CRC: Final = Struct("<I")
-_RECORD_MAGIC: Final = b"\xf1TNR"
+RECORD_MAGIC: Final = b"\xf1TNR"
 _RECORD: Final = Struct("<4sIQIQI")
+RECORD_HEAD_BYTES: Final = _RECORD.size
 _COVERED_AT: Final = 8  # Where the part of a record's head begins that its checksum covers.
 
 
@@ -135,31 +137,36 @@ def _read(path: Path) -> Turn | None:
         return None
     except OSError as error:
         raise BackendIOError(path, str(error)) from error
-    heads = [head for at in (0, SECTOR_BYTES) if (head := _head_at(data, at)) is not None]
-    if not heads:
+    head = newest_head(data)
+    if head is None:
         return None
-    head = max(heads, key=lambda each: each.before)
     records: list[Record] = []
     at, last = RECORDS_AT, head.before
-    while (record := _record_at(data, at, head.salt)) is not None:
+    while (record := record_at(data, at, head.salt)) is not None:
         if record.sequence != last + record.rows:
             break
         records.append(record)
         last = record.sequence
-        at += _RECORD.size + len(record.payload)
+        at += RECORD_HEAD_BYTES + len(record.payload)
     return Turn(path, head, records, at, _damage(path, data, at, head.salt))
 
 
 def _damage(path: Path, data: bytes, at: int, salt: bytes) -> BackendCorruptError | None:
     """Nothing behind an unreadable record may be readable: it was written after that one."""
-    later = data.find(_RECORD_MAGIC, at)
+    later = data.find(RECORD_MAGIC, at)
     while later >= 0:
-        record = _record_at(data, later, salt)
+        record = record_at(data, later, salt)
         if record is not None:
             reason = f"damaged at byte {at}: record {record.sequence} is behind it"
             return BackendCorruptError(path, reason)
-        later = data.find(_RECORD_MAGIC, later + 1)
+        later = data.find(RECORD_MAGIC, later + 1)
     return None
+
+
+def newest_head(data: bytes) -> Head | None:
+    """The head of a file, from either of its copies; a torn turn may leave an old and a new one."""
+    heads = [head for at in (0, SECTOR_BYTES) if (head := _head_at(data, at)) is not None]
+    return max(heads, key=lambda each: each.before, default=None)
 
 
 def _head_at(data: bytes, at: int) -> Head | None:
@@ -170,12 +177,13 @@ def _head_at(data: bytes, at: int) -> Head | None:
     return Head(*fields) if magic == _FILE_MAGIC else None
 
 
-def _record_at(data: bytes, at: int, salt: bytes) -> Record | None:
-    if len(data) < at + _RECORD.size:
+def record_at(data: bytes, at: int, salt: bytes) -> Record | None:
+    """The record that begins there, if a whole one of the turn with this salt does."""
+    if len(data) < at + RECORD_HEAD_BYTES:
         return None
     magic, checksum, sequence, rows, floor, length = _RECORD.unpack_from(data, at)
-    start = at + _RECORD.size
-    if magic != _RECORD_MAGIC or len(data) < start + length:
+    start = at + RECORD_HEAD_BYTES
+    if magic != RECORD_MAGIC or len(data) < start + length:
         return None
     covered = memoryview(data)[at + _COVERED_AT : start + length]
     if crc32(covered, crc32(salt)) != checksum:
@@ -234,10 +242,13 @@ class Journal:
         self._stage(sector * 2)
 
     def _open(self, salt: bytes, at: int) -> None:
+        """Raises BackendIOError. A file has a name on the disk before it has a byte."""
         self.close()
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._size = os.fstat(self._file).st_size
+            if self._fsync and not self._size:
+                sync_directory(self._directory)
         except OSError as error:
             self._break(error)
         self._salted = crc32(salt)
@@ -253,15 +264,15 @@ class Journal:
 
     def has_room(self, size: int) -> bool:
         """Whether a payload of `size` bytes still belongs to this turn."""
-        return self._end + _RECORD.size + size <= FILE_BYTES or self._end <= RECORDS_AT
+        return self._end + RECORD_HEAD_BYTES + size <= FILE_BYTES or self._end <= RECORDS_AT
 
     def append(self, payload: bytes, rows: int) -> None:
         """Stage a record, which need not have rows; on the disk after `sync`."""
         self._check()
         self.sequence += rows
-        head = _RECORD.pack(_RECORD_MAGIC, 0, self.sequence, rows, self.floor, len(payload))
+        head = _RECORD.pack(RECORD_MAGIC, 0, self.sequence, rows, self.floor, len(payload))
         covered = head[_COVERED_AT:] + payload
-        self._stage(_RECORD_MAGIC + _CRC.pack(crc32(covered, self._salted)) + covered)
+        self._stage(RECORD_MAGIC + _CRC.pack(crc32(covered, self._salted)) + covered)
 
     def _stage(self, data: bytes) -> None:
         self._unwritten.append(data)

@@ -33,6 +33,7 @@ from typing import Final
 from zlib import crc32
 
 from mvcc.backend.errors import CorruptMarkError, StoreShortError
+from mvcc.backend.names import sync_directory
 
 MAGIC: Final = b"tnrmark\x01"
 FILE_BYTES: Final = 4096
@@ -151,8 +152,4 @@ def _create(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

@@ -1,4 +1,4 @@
-"""RocksDB. Only this file and `rocks_options` know it.
+"""RocksDB. Only this file, `rocks_options` and `rocks_scan` know it, and `rocks_salvage`.
 
 What is always true:
   1. A column is a column family. Opening refuses a store with a family it does not know, before
@@ -44,7 +44,9 @@ from mvcc.backend.errors import (
     NewerFormatError,
     SpentBatchError,
 )
-from mvcc.backend.journal import Found, Journal, find
+from mvcc.backend.journal import FILE_NAMES, Found, Journal, find
+from mvcc.backend.manifest import refuse_torn_manifest
+from mvcc.backend.names import make_directory
 from mvcc.backend.rocks_options import make_options
 from mvcc.backend.rocks_scan import Closed, Cursor, ours, rows_at
 from mvcc.backend.rows import decode_rows, deletion_head, row_head
@@ -112,9 +114,15 @@ class RocksBackend:
         self._journal = Journal(path, found, sequence=sequence, fsync=fsync)
 
     def _begin(self, found: Found | None) -> None:
-        """See that RocksDB has all that the journal has, and begin a turn of it."""
+        """See that RocksDB has all that the journal has, and begin a turn of it.
+
+        That the store has a journal is noted once there is one on the disk: a power cut between
+        the two must not leave a store whose journal seems to be missing.
+        """
+        has_journal = self._database.get(_JOURNAL_KEY) is not None
         if found is None:
-            self._mark_journal()
+            if has_journal:
+                raise BackendCorruptError(self._path, "its journal is missing")
         else:
             sequence = self._database.latest_sequence_number()
             if sequence < found.rocks_sequence:
@@ -122,10 +130,11 @@ class RocksBackend:
                 raise BackendCorruptError(self._path, reason)
             self._replay(found)
         self._journal.begin(rocks_sequence=self._database.latest_sequence_number())
+        if not has_journal:
+            self._journal.sync()
+            self._mark_journal()
 
     def _mark_journal(self) -> None:
-        if self._database.get(_JOURNAL_KEY) is not None:
-            raise BackendCorruptError(self._path, "its journal is missing")
         rows = WriteBatch(raw_mode=True)
         handle = self._database.get_column_family_handle(DEFAULT_FAMILY)
         rows.put(_JOURNAL_KEY, b"", handle)
@@ -171,8 +180,9 @@ class RocksBackend:
             BackendIOError: the operating system refused.
         """
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
             _refuse_remains(path)
+            refuse_torn_manifest(path)
             _refuse_unknown(path)
             options = make_options()
             found = find(path)
@@ -202,6 +212,7 @@ class RocksBackend:
         if not (path / "CURRENT").exists():
             return 0
         try:
+            refuse_torn_manifest(path)
             _refuse_unknown(path)
             found = find(path)
             if found is not None:
@@ -309,6 +320,10 @@ class RocksBackend:
             raise BackendClosedError
         return self._journal.sequence
 
+    def tables(self) -> set[str]:
+        """The names of RocksDB's files of rows."""
+        return {Path(file["name"]).name for file in self._database.live_files()}
+
     def close(self) -> None:
         """Write the memtables out and let go of the directory, which happens even if it raises."""
         failure: Exception | None = None
@@ -340,10 +355,13 @@ class RocksBackend:
 
 
 def _refuse_remains(path: Path) -> None:
-    """RocksDB takes a directory without `CURRENT` for a new one, and deletes the data in it."""
+    """RocksDB takes a directory without `CURRENT` for a new one, and deletes the data in it.
+
+    It has made `CURRENT` before there is a journal.
+    """
     if (path / "CURRENT").exists():
         return
-    for pattern in ("*.sst", "*.log"):
+    for pattern in ("*.sst", "*.log", *FILE_NAMES):
         for remains in path.glob(pattern):
             raise BackendCorruptError(path, f"there is {remains.name}, but no CURRENT file")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from rocksdict import DbClosedError, RdictIter, ReadOptions
 
@@ -15,6 +15,8 @@ from mvcc.backend.errors import (
     BackendIOError,
     BackendLockedError,
 )
+
+_NO_FILE: Final = "IO error: No such file or directory: "  # One that another file says is there.
 
 
 class Cursor:
@@ -69,6 +71,6 @@ def ours(path: Path, error: Exception) -> BackendError:
         raise error
     if reason.startswith("IO error: ") and "/LOCK: " in reason:
         return BackendLockedError(path)
-    if reason.startswith("Corruption: "):
+    if reason.startswith(("Corruption: ", _NO_FILE)):
         return BackendCorruptError(path, reason)
     return BackendIOError(path, reason)

@@ -135,7 +135,10 @@ class AuthStore:
             self.users[_name("authUsers", key)] = _parsed(User, "authUsers", key, value)
         for key, value in backend.scan(Column.AUTH_ROLES):
             self.roles[_name("authRoles", key)] = _parsed(Role, "authRoles", key, value)
-        self.enabled = backend.get(Column.AUTH, KEY_ENABLED) == _ON
+        enabled = backend.get(Column.AUTH, KEY_ENABLED)
+        if enabled not in (None, _OFF, _ON):
+            raise CorruptRecordError("auth", KEY_ENABLED, "it says neither yes nor no")
+        self.enabled = enabled == _ON
         number = backend.get(Column.AUTH, KEY_REVISION)
         if number is not None:
             if len(number) != _REVISION_BYTES:

@@ -9,13 +9,11 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from google.protobuf.message import DecodeError
-
 from server.auth.caller import ServerToken
 from server.awaited import AwaitedCall
 from server.call import Stream, Streaming
 from server.call_counts import CallCounts
-from server.status import Code, status_of
+from server.status import Code, failure_of
 from server.transport.dispatch import StreamMethod, UnaryMethod
 
 
@@ -48,17 +46,10 @@ def _counted(counts: CallCounts) -> Iterator[None]:
         counts.failed[Code.CANCELLED] += 1
         raise
     except Exception as error:
-        counts.failed[_code_of(error)] += 1
+        counts.failed[failure_of(error).code] += 1
         raise
     else:
         counts.ok += 1
-
-
-def _code_of(error: Exception) -> Code:
-    if isinstance(error, DecodeError):
-        return Code.INTERNAL
-    known = status_of(error)
-    return Code.UNKNOWN if known is None else known.code
 
 
 class _CountedStream:

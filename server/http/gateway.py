@@ -12,13 +12,12 @@ from typing import Final
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from server import status
+from server import failures, status
 from server.http import answers, errors, mapping
 from server.http.answers import CLOSE, GRPC, JSON, GoneError
 from server.http.calls import OneExchange, token_of
 from server.http.counting import counted_call, counted_serve
 from server.http.paths import ROUTES, Route
-from server.http.refusals import refusal_of
 from server.http.streams import GatewayStream
 from server.status import Code, RpcError, Status
 from server.transport.dispatch import Method, MethodTable, StreamMethod, UnaryMethod
@@ -54,7 +53,7 @@ class Gateway:
         except GoneError:
             return
         except Exception as error:  # noqa: BLE001  # all of them are answered, bugs logged
-            refusal = refusal_of(error)
+            refusal = failures.told(error)
             # A body too large is not read to its end, so nothing can follow on its connection.
             fields = [*JSON, CLOSE] if refusal.code is Code.RESOURCE_EXHAUSTED else JSON
             await answers.answer(

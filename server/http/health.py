@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 from etcdpb.rpc_pb2 import AlarmRequest, AlarmResponse, AlarmType, RangeRequest
+from server import failures
 from server.auth.caller import SERVER
 from server.awaited import AwaitedCall
-from server.http.refusals import refusal_of
 from server.status import REQUEST_TIMED_OUT
 from server.transport.dispatch import MethodTable, UnaryMethod
 
@@ -87,4 +87,4 @@ class Health:
         except TimeoutError:
             return b"", REQUEST_TIMED_OUT.message
         except Exception as error:  # noqa: BLE001  # whatever it is, it is not well
-            return b"", refusal_of(error).message
+            return b"", failures.told(error).message

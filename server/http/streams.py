@@ -17,12 +17,12 @@ from typing import Final
 
 from starlette.types import Receive, Send
 
+from server import failures
 from server.auth.caller import ServerToken
 from server.call import Streaming
 from server.http import answers, errors
 from server.http.answers import CLOSE, GRPC, JSON
 from server.http.mapping import Documents
-from server.http.refusals import refusal_of
 
 _RESULT: Final = b'{"result":'
 _RESULT_END: Final = b"}\n"
@@ -81,7 +81,7 @@ class GatewayStream:
             await asyncio.wait((self._service, reader))
             error = None if self._service.cancelled() else self._service.exception()
             if isinstance(error, Exception) and not is_told:
-                refusal_of(error)  # Nobody is there to hear it, but a bug is logged.
+                failures.told(error)  # Nobody is there to hear it, but a bug is logged.
 
     def stop(self, error: Exception) -> None:
         """End it from the server's side, with this refusal."""
@@ -119,7 +119,7 @@ class GatewayStream:
             await self._begin(200, [*JSON, GRPC])
         else:
             assert isinstance(error, Exception)
-            refusal = refusal_of(error)
+            refusal = failures.told(error)
             await self._begin(errors.HTTP_STATUS[refusal.code], [*JSON, CLOSE])
             await answers.piece(self._send, errors.chunk(refusal))
         await answers.end(self._send)

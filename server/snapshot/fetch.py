@@ -21,7 +21,7 @@ from etcdpb.rpc_pb2 import (
     SnapshotRequest,
     SnapshotResponse,
 )
-from server.datadir import sync_directory
+from mvcc.backend.names import sync_directory
 from server.snapshot.file import SnapshotError
 from server.snapshot.progress import silent
 

@@ -22,11 +22,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from mvcc.backend.names import sync_directory
 from server.datadir import (
     MODE,
     DataDir,
     DataDirError,
-    sync_directory,
     unfinished_beside,
     unfinished_within,
 )

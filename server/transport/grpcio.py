@@ -11,24 +11,20 @@ without data, which real etcd clients do every few seconds. etcd's rule, a short
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 
-from server import status
+from server import failures, status
 from server.call_counts import CallCounts
 from server.settings.urls import URL
-from server.status import RpcError, Status, status_of
+from server.status import RpcError, Status
 from server.tls import ServerTLS
 from server.transport.base import OVERHEAD_BYTES, wait_until
 from server.transport.credentials import server_credentials
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
-
-logger = logging.getLogger(__name__)
 
 # A message above this is refused by grpc itself, before it is held in memory whole.
 HARD_LIMIT_FACTOR: Final = 4
@@ -184,7 +180,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
                     counts.failed[_left(context)] += 1
                 raise
             except Exception as error:  # all of them are answered, bugs logged
-                refusal = _status(error)
+                refusal = failures.told(error)
                 if is_counted:
                     counts.failed[refusal.code] += 1
                 await _abort(context, refusal)
@@ -218,7 +214,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
                 counts.failed[status.SERVER_STOPPED.code] += 1
                 await _abort(context, status.SERVER_STOPPED)
             except Exception as error:  # noqa: BLE001  # as for unary calls
-                refusal = _status(error, of_stream=not method.is_unary)
+                refusal = failures.told(error, of_stream=not method.is_unary)
                 counts.failed[refusal.code] += 1
                 await _abort(context, refusal)
             finally:
@@ -361,16 +357,6 @@ def _is_text(value: str | bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _status(error: Exception, *, of_stream: bool = False) -> Status:
-    known = status_of(error)
-    if known is not None:
-        return known
-    if isinstance(error, DecodeError):
-        return status.unreadable_message(str(error), of_stream=of_stream)
-    logger.error("a request failed by a bug of the server", exc_info=error)
-    return Status(status.Code.UNKNOWN, f"{type(error).__name__}: {error}")
 
 
 def _left(context: Any) -> status.Code:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
-from google.protobuf.message import DecodeError
-
-from server import status
+from server import failures
 from server.clock import Clock
-from server.status import Status, status_of
+from server.status import Status
 
 if TYPE_CHECKING:
     from server.transport.streaming import StreamingCall
-
-logger = logging.getLogger(__name__)
 
 AHEAD_BYTES_MAX: Final = 64 << 20  # What all streams send ahead of their clients, together.
 UNTAKEN_S: Final = 60.0  # How long a unary answer waits for a client that gives it no window.
@@ -56,11 +51,5 @@ class Host:
             call.expire()
 
     def status_of(self, error: Exception, *, of_stream: bool = False) -> Status:
-        """What the client reads. What is no refusal is a bug, and is logged."""
-        known = status_of(error)
-        if known is None and isinstance(error, DecodeError):
-            known = status.unreadable_message(str(error), of_stream=of_stream)
-        if known is None:
-            logger.error("a request failed by a bug of the server", exc_info=error)
-            known = Status(status.Code.UNKNOWN, f"{type(error).__name__}: {error}")
-        return known
+        """What the client reads. What is no refusal is logged."""
+        return failures.told(error, of_stream=of_stream)

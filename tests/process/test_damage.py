@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -114,7 +116,9 @@ def test_a_flipped_bit_in_the_newest_record_is_noticed(servers: Servers, store: 
     assert str(servers.data_dir / "tenure" / "mark") in error
     assert f"revision {REVISION} " in error
     assert "data has been lost" in error
-    assert files(store) == damaged
+    assert f"`tenure repair --data-dir {servers.data_dir}` saves what can be saved" in error
+    assert files(store) == damaged, "what stands behind the bit may still be saved"
+    assert servers.refused() == error, "a second try is refused alike"
 
 
 @pytest.mark.parametrize("left", [0, 500, 2000, -1])
@@ -162,6 +166,19 @@ def test_a_torn_tail_starts(servers: Servers, store: Path, garbage: bytes) -> No
     _, client = servers.start()
     assert client.everything().header.revision == REVISION
     assert client.put(b"k", b"v") == REVISION + 1
+
+
+def test_a_repaired_store_serves_and_gives_no_revision_twice(servers: Servers, store: Path) -> None:
+    journal, end = the_journal(store)
+    flip_a_bit(journal, end // 2)
+    command = [sys.executable, "-m", "server", "repair", "--data-dir", str(servers.data_dir)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert f"acknowledged: up to revision {REVISION} " in done.stdout
+    _, client = servers.start()
+    assert client.put(b"k", b"v") == REVISION + 1_000_001
+    with client.watch(REVISION) as stream:
+        assert stream.receive().compact_revision == REVISION + 1_000_000
 
 
 # --- files that are damaged ---

@@ -217,7 +217,7 @@ def test_a_turn_has_room_up_to_its_size_and_for_one_record_of_any_size(
     monkeypatch.setattr(journal, "STEP_BYTES", 1024)
     written = made(tmp_path)
     assert written.has_room(1_000_000), "an empty one takes whatever comes"
-    head_bytes = journal._RECORD.size
+    head_bytes = journal.RECORD_HEAD_BYTES
     written.append(bytes(1000), 1)
     left = 4096 - RECORDS_AT - 2 * head_bytes - 1000
     assert written.has_room(left)

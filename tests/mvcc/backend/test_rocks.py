@@ -260,7 +260,7 @@ def test_column_families_that_an_older_version_lacked_are_added(
     backend.close()
 
 
-@pytest.mark.parametrize("remains", ["000009.sst", "000012.log"])
+@pytest.mark.parametrize("remains", ["000009.sst", "000012.log", "journal.0"])
 def test_data_without_its_directory_is_refused_and_not_deleted(
     tmp_path: Path, remains: str
 ) -> None:

@@ -6,16 +6,19 @@ import os
 from pathlib import Path
 
 import pytest
+from rocksdict import Rdict
 
-from mvcc.backend.base import Column
+from mvcc.backend.base import COLUMN_NAMES, Column
 from mvcc.backend.errors import (
     BackendCorruptError,
     BackendError,
     BackendIOError,
     StoreShortError,
 )
+from mvcc.backend.journal import FILE_NAMES, Journal
 from mvcc.backend.mark import Mark
 from mvcc.backend.rocks import RocksBackend
+from mvcc.backend.rocks_options import make_options
 from tests.mvcc.backend.support import (
     files_limited_to,
     flip_a_bit,
@@ -129,6 +132,34 @@ def test_a_manifest_that_makes_no_sense_is_corruption(tmp_path: Path) -> None:
     # In a record's content. One that claims to be longer than the file is taken for a torn tail.
     flip_a_bit(manifest, manifest.read_bytes().index(b"lease"))
     with pytest.raises(BackendCorruptError):
+        RocksBackend.open(tmp_path)
+
+
+# --- a journal that is not there ---
+
+
+def test_a_journal_that_is_gone_is_missed(tmp_path: Path) -> None:
+    RocksBackend.open(tmp_path).close()
+    for name in FILE_NAMES:
+        (tmp_path / name).unlink(missing_ok=True)
+    with pytest.raises(BackendCorruptError, match="its journal is missing"):
+        RocksBackend.open(tmp_path)
+
+
+def test_that_there_is_a_journal_is_noted_by_the_next_start_if_need_be(tmp_path: Path) -> None:
+    """A power cut may come between the two; see tests/power."""
+    options = make_options()
+    Rdict(str(tmp_path), options, dict.fromkeys(COLUMN_NAMES, options)).close()
+    made = Journal(tmp_path, None, sequence=0)
+    made.begin(rocks_sequence=0)
+    made.sync()
+    made.close()
+    backend = RocksBackend.open(tmp_path)
+    put(backend, Column.KEY, 1)
+    backend.close()
+    for name in FILE_NAMES:
+        (tmp_path / name).unlink(missing_ok=True)
+    with pytest.raises(BackendCorruptError, match="its journal is missing"):
         RocksBackend.open(tmp_path)
 
 
