@@ -60,6 +60,7 @@ from server.reads import Reads
 from server.slow import Slow
 from server.status import STATUS_OF, RpcError, TooManyRequestsError
 
+SMALL_GROUP_COMMANDS_MAX: Final = 16  # Whose fsync may be done on the loop (see `flusher`).
 GROUP_COMMANDS_MAX: Final = 2000  # Share one fsync; about 20 ms of loop time at most.
 GROUP_BYTES_MAX: Final = 4 << 20  # `write` holds the GIL: some 10 ms for this much.
 QUEUE_COMMANDS_MAX: Final = 20_000  # Waiting; one more is refused as etcd refuses it.
@@ -337,8 +338,8 @@ class Engine:
         if len(batch):
             self._in_flight = True
             self._backend.write(batch)
-            is_alone = len(self._group) == 1 and not self._queue
-            self._flusher.flush(self._on_flushed, is_alone=is_alone)
+            is_small = len(self._group) <= SMALL_GROUP_COMMANDS_MAX and not self._queue
+            self._flusher.flush(self._on_flushed, is_small=is_small)
         else:
             self._in_flight = False
             self._settle()

@@ -66,14 +66,14 @@ class ObservedFlusher:
         self._flusher = flusher
         self._commit_s = commit_s
 
-    def flush(self, done: Done, *, is_alone: bool = False) -> None:
+    def flush(self, done: Done, *, is_small: bool = False) -> None:
         began = time.perf_counter()
 
         def observed(error: BaseException | None) -> None:
             self._commit_s.observe(time.perf_counter() - began)
             done(error)
 
-        self._flusher.flush(observed, is_alone=is_alone)
+        self._flusher.flush(observed, is_small=is_small)
 
     def stop(self) -> None:
         self._flusher.stop()

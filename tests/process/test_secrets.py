@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from etcdpb import rpc_pb2 as pb
+from mvcc.backend.journal import find
 from tests.process.client import Client
 from tests.process.conftest import Servers
 from tests.process.tools import TOOL_MAX_S, free_port
@@ -202,10 +203,12 @@ def test_a_store_that_is_refused_is_not_quoted(servers: Servers) -> None:
     for number in range(50):
         client.put(b"k%d" % number, VALUE.encode())
     server.kill()
-    for path in (servers.data_dir / "tenure" / "store").glob("*.log"):
-        data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 0xFF
-        path.write_bytes(data)
+    found = find(servers.data_dir / "tenure" / "store")
+    assert found is not None
+    journal, end = found.newest.path, found.newest.end
+    data = bytearray(journal.read_bytes())
+    data[end // 2] ^= 0xFF
+    journal.write_bytes(data)
     server = servers.spawn("--log-level=debug")
     assert server.wait() == 1
     assert server.fatal()

@@ -41,7 +41,7 @@ async def test_whoever_reads_what_is_damaged_is_told_so_and_nobody_else(
         damage(tmp_path)
         old = pb.RangeRequest(key=b"k", revision=2)
         assert await refusal(server.client.kv.Range(old)) == DAMAGED
-        (line,) = caplog.records
+        (line,) = [each for each in caplog.records if each.levelname != "WARNING"]  # Slowness.
         assert (line.levelname, line.exc_info) == ("ERROR", None)
         assert line.getMessage() == "the store is damaged; a request failed by it"
         assert str(tmp_path) in str(line.__dict__)

@@ -19,6 +19,7 @@ from etcdpb.rpc_pb2 import (
     TxnRequest,
 )
 from server import engine as engine_module
+from server.engine import SMALL_GROUP_COMMANDS_MAX
 from server.status import LEASE_EXISTS, TOO_MANY_REQUESTS, TooManyRequestsError
 from tests.support.calls import Answer
 from tests.support.clock import settle
@@ -335,44 +336,46 @@ async def test_a_coroutine_that_stopped_waiting_for_its_command_changes_nothing(
     assert server.fatal == []
 
 
-# Alone
+# Few
 
 
 @in_loop
-async def test_the_flusher_is_told_when_one_waits_and_nobody_is_behind_it(
+async def test_the_flusher_is_told_when_few_wait_and_nobody_is_behind_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = bare_server()
-    alone = server.flusher.alone
-    server.ask(A)
+    small = server.flusher.small
+    for _ in range(SMALL_GROUP_COMMANDS_MAX):
+        server.ask(A)
     await settle()
-    assert alone == [True]
-    server.ask(A)
-    server.ask(B)
+    assert small == [True]
+    for _ in range(SMALL_GROUP_COMMANDS_MAX + 1):
+        server.ask(A)
     await settle()
-    assert alone == [True, False], "two share it"
+    assert small == [True, False], "one too many share it"
     refused = asyncio.ensure_future(server.engine.run(Refused()))
-    server.ask(B)
+    for _ in range(SMALL_GROUP_COMMANDS_MAX):
+        server.ask(B)
     await settle()
-    assert alone[2:] == [False], "so do one and a refusal, which waits as well"
+    assert small[2:] == [False], "a refusal is one of them, which waits as well"
     assert refused.exception() is not None
     monkeypatch.setattr(engine_module, "GROUP_COMMANDS_MAX", 1)
     for request in (A, B, C):
         server.ask(request)
     await settle()
-    assert alone[3:] == [False, False, True], "two queue behind, then one, then none"
+    assert small[3:] == [False, False, True], "two queue behind, then one, then none"
 
 
 @in_loop
-async def test_who_comes_while_one_waits_alone_is_in_the_next_group() -> None:
+async def test_who_comes_while_one_waits_is_in_the_next_group() -> None:
     server = bare_server()
     (first,) = await in_flight(server, A)
     read, write = server.ask(ALL), server.ask(B)
-    assert server.flusher.alone == [True]
+    assert server.flusher.small == [True]
     assert not read.is_done
     server.flusher.let_go()
     await settle()
     assert first.is_done
     assert read.is_done
     assert write.is_done
-    assert server.flusher.alone == [True, True]
+    assert server.flusher.small == [True, True]

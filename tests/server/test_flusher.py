@@ -29,15 +29,15 @@ class _Disk(MemoryBackend):
         super().sync()
 
 
-async def _flush(flusher: Flusher, *, is_alone: bool = False) -> tuple[int, BaseException | None]:
+async def _flush(flusher: Flusher, *, is_small: bool = False) -> tuple[int, BaseException | None]:
     """Flush once: the thread in which `done` was called, and the error it was given."""
     outcome: asyncio.Future[tuple[int, BaseException | None]] = (
         asyncio.get_running_loop().create_future()
     )
     flusher.flush(
-        lambda error: outcome.set_result((threading.get_ident(), error)), is_alone=is_alone
+        lambda error: outcome.set_result((threading.get_ident(), error)), is_small=is_small
     )
-    assert is_alone or not outcome.done(), "`done` is called from within for one alone only"
+    assert is_small or not outcome.done(), "`done` is called from within for few only"
     return await outcome
 
 
@@ -119,16 +119,16 @@ class _Watch:
 
 
 async def _where(
-    flusher: Flusher, disk: _Disk, watch: _Watch, takes_s: float, *, is_alone: bool = True
+    flusher: Flusher, disk: _Disk, watch: _Watch, takes_s: float, *, is_small: bool = True
 ) -> str:
     """Where an fsync of that length was done."""
     watch.takes_s = takes_s
-    assert await _flush(flusher, is_alone=is_alone) == (threading.get_ident(), None)
+    assert await _flush(flusher, is_small=is_small) == (threading.get_ident(), None)
     return "loop" if disk.threads[-1] == threading.get_ident() else "thread"
 
 
 @in_loop
-async def test_one_alone_is_synced_on_the_loop_as_long_as_the_last_ones_were_quick() -> None:
+async def test_a_small_group_is_synced_on_the_loop_as_long_as_the_last_ones_were_quick() -> None:
     disk, watch = _Disk(), _Watch()
     told: list[float] = []
     flusher = ThreadFlusher(disk, asyncio.get_running_loop(), on_synced=told.append, timer=watch)
@@ -146,9 +146,9 @@ async def test_the_first_and_those_in_company_are_synced_in_the_thread_and_are_c
     disk, watch = _Disk(), _Watch()
     flusher = ThreadFlusher(disk, asyncio.get_running_loop(), timer=watch)
     assert await _where(flusher, disk, watch, INLINE_S) == "thread", "nothing is known yet"
-    assert await _where(flusher, disk, watch, 0.0, is_alone=False) == "thread"
-    assert await _where(flusher, disk, watch, 1.0, is_alone=True) == "loop"
-    assert await _where(flusher, disk, watch, 0.0, is_alone=True) == "thread"
+    assert await _where(flusher, disk, watch, 0.0, is_small=False) == "thread"
+    assert await _where(flusher, disk, watch, 1.0, is_small=True) == "loop"
+    assert await _where(flusher, disk, watch, 0.0, is_small=True) == "thread"
     flusher.stop()
 
 
@@ -168,6 +168,6 @@ async def test_what_goes_wrong_on_the_loop_is_handed_over_alike() -> None:
     assert await _flush(flusher) == (threading.get_ident(), None)
     for failure in (OSError("the disk is gone"), KeyboardInterrupt()):
         disk.failure = failure
-        assert await _flush(flusher, is_alone=True) == (threading.get_ident(), failure)
+        assert await _flush(flusher, is_small=True) == (threading.get_ident(), failure)
         assert disk.threads[-1] == threading.get_ident()
     flusher.stop()

@@ -13,7 +13,7 @@ class HeldFlusher:
 
     def __init__(self, backend: Backend, *, held: bool = False) -> None:
         self.flushes = 0
-        self.alone: list[bool] = []  # Of each flush, whether one caller waited for it alone.
+        self.small: list[bool] = []  # Of each flush, whether few waited for it, and nobody else.
         self._backend = backend
         self._held = held
         self._waiting: Done | None = None
@@ -41,10 +41,10 @@ class HeldFlusher:
             self._backend.sync()
         asyncio.get_running_loop().call_soon(done, error)
 
-    def flush(self, done: Done, *, is_alone: bool = False) -> None:
+    def flush(self, done: Done, *, is_small: bool = False) -> None:
         assert self._waiting is None, "at most one group is in flight"
         self.flushes += 1
-        self.alone.append(is_alone)
+        self.small.append(is_small)
         self._waiting = done
         if not self._held:
             self.release()
