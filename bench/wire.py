@@ -265,7 +265,7 @@ class Connection:
             self._out += _frame(PING, ACK, 0, payload)
         elif kind == GOAWAY:
             raise WireError(f"GOAWAY {payload[8:]!r}")
-        elif kind == RST_STREAM:
+        elif kind == RST_STREAM and any(payload):  # NO_ERROR follows an answer that came early.
             raise WireError(f"stream {stream} was reset: error {int.from_bytes(payload, 'big')}")
         if kind in (DATA, HEADERS) and flags & END_STREAM:
             self._partial.pop(stream, None)
