@@ -152,7 +152,9 @@ class Connection:
         if not data:
             raise WireError("the server closed the connection")
         self._in += data
-        return self._take_frames()
+        arrivals = self._take_frames()
+        self._flush()  # The server waits for an acknowledgement, and we may not be back for long.
+        return arrivals
 
     def call(self, method: str, request: bytes, *, timeout_s: float = 30.0) -> bytes:
         """One unary call while no other stream is open.
