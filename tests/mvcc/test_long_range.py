@@ -155,3 +155,9 @@ def test_what_passes_a_filter_comes_in_reverse_if_that_is_asked() -> None:
     found = result_of(range_in_slices(database.store, request))
     assert found == database.range(request)
     assert keys_of(found) == [b"000002", b"000001", b"000000"]
+
+
+def test_with_a_limit_the_keys_beyond_it_are_counted() -> None:
+    database = filled(5)
+    result = result_of(range_in_slices(database.store, everything(limit=2)))
+    assert (keys_of(result), result.total, result.more) == ([b"000000", b"000001"], 5, True)

@@ -6,7 +6,6 @@ of them through. A crash leaves what the last written group left, in the middle 
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from mvcc.view import range_in_txn
 from tests.mvcc.model import Model, Operation, Row
 from tests.mvcc.strategies import groups, range_requests
 from tests.mvcc.support import Database, kvs_of
+from tests.support.quick import quick_directory
 
 
 def size(rows: list[Row]) -> int:
@@ -135,7 +135,7 @@ class RocksStoreMachine(StoreMachine):
     """The same where rows lie in files, and a restart opens them anew."""
 
     def open(self) -> Backend:
-        self.directory = tempfile.TemporaryDirectory()
+        self.directory = quick_directory()
         return RocksBackend.open(Path(self.directory.name) / "db")
 
     def reopen(self) -> Backend:

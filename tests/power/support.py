@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -15,8 +14,7 @@ from typing import Final
 import pytest
 
 from tests.power import ptrace
-
-MEMORY: Final = Path("/dev/shm")  # A file system in memory: an fsync of an image costs nothing.
+from tests.support.quick import MEMORY
 
 NEEDS_PTRACE: Final = pytest.mark.skipif(
     not ptrace.is_possible(), reason="this machine does not let a process trace its child"
@@ -26,8 +24,7 @@ NEEDS_PTRACE: Final = pytest.mark.skipif(
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A directory that is gone afterwards, with `top` for a program and `out` for its cuts."""
-    where = MEMORY if os.access(MEMORY, os.W_OK) else None
-    path = Path(tempfile.mkdtemp(prefix="tenure-power-", dir=where)).resolve()
+    path = Path(tempfile.mkdtemp(prefix="tenure-power-", dir=MEMORY)).resolve()
     try:
         (path / "top").mkdir()
         (path / "out").mkdir()

@@ -7,7 +7,6 @@ A group's result depends on the state, its commands and one `now`, and on nothin
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from server.settings.compacting import PAUSE_DEFAULT_S
 from server.status import RpcError
 from tests.support import requests
 from tests.support.clock import FakeClock, settle
+from tests.support.quick import quick_directory
 from tests.support.server import ServerInProcess, parsed
 
 TERM: Final = b"term"  # Counts the starts, so it alone tells of a restart.
@@ -83,7 +83,7 @@ def _in_memory(script: Script, way: Way) -> tuple[list[Any], Rows]:
 
 
 def _on_disk(script: Script, way: Way) -> tuple[list[Any], Rows]:
-    with tempfile.TemporaryDirectory() as directory:
+    with quick_directory() as directory:
         backend = RocksBackend.open(Path(directory) / "store")
         try:
             return asyncio.run(_run(script, backend, way))

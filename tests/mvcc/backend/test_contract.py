@@ -6,7 +6,6 @@ on the two.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from mvcc.backend.base import COLUMN_NAMES, Backend, Column
 from mvcc.backend.errors import BackendClosedError, SpentBatchError
 from mvcc.backend.memory import MemoryBackend
 from mvcc.backend.rocks import RocksBackend
+from tests.support.quick import quick_directory
 
 Row = tuple[bytes, bytes]
 
@@ -254,10 +254,11 @@ def fill(backend: Backend, rows: list[tuple[Column, bytes, bytes | None]]) -> tu
     return size
 
 
+@pytest.mark.timeout(240)  # Each step may be a restart.
 @given(steps=STEPS)
 def test_any_history_looks_the_same_on_both(steps: list[tuple[str, object]]) -> None:
     """RocksDB is restarted on the way. Scans are left open over the writes that follow them."""
-    with tempfile.TemporaryDirectory() as directory:
+    with quick_directory() as directory:
         memory, rocks = MemoryBackend(), RocksBackend.open(Path(directory))
         scans: list[tuple[Iterator[Row], Iterator[Row]]] = []
         for step, argument in [*steps, ("restart", None)]:

@@ -361,3 +361,34 @@ def _check_torn(
     for name, content in after.items():
         if content:
             (directory / name).write_bytes(content)
+
+
+# --- what the system refuses, and what nobody wrote ---
+
+
+def test_a_file_that_cannot_be_read_or_made_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BackendIOError, match="No such file") as failure:
+        Journal(tmp_path / "gone", None, sequence=FIRST).begin(rocks_sequence=FIRST)
+    assert failure.value.path == tmp_path / "gone" / FILE_NAMES[0]
+    (tmp_path / FILE_NAMES[1]).mkdir()
+    with pytest.raises(BackendIOError, match="Is a directory") as failure:
+        find(tmp_path)
+    assert failure.value.path == tmp_path / FILE_NAMES[1]
+
+
+def test_a_record_that_does_not_follow_the_one_before_it_is_damage(tmp_path: Path) -> None:
+    written = made(tmp_path, b"a")
+    written.sequence += 1
+    written.append(b"c", 1)
+    written.sync()
+    written.close()
+    with pytest.raises(BackendCorruptError, match=f"record {FIRST + 3} is behind it"):
+        find(tmp_path)
+
+
+def test_a_sync_with_nothing_to_write_is_one_all_the_same(tmp_path: Path) -> None:
+    written = made(tmp_path, b"a")
+    written.sync()
+    written.sync()
+    written.close()
+    assert payloads(tmp_path) == [b"a"]

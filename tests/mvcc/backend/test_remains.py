@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mvcc.backend import journal
-from mvcc.backend.errors import BackendCorruptError
+from mvcc.backend.errors import BackendCorruptError, BackendIOError
 from mvcc.backend.journal import FILE_NAMES, RECORDS_AT, Journal, find
 from mvcc.backend.remains import Remains, put_empty_journal, read_remains
 from tests.mvcc.backend.support import flip_a_bit
@@ -166,3 +166,10 @@ def test_an_empty_one_in_its_place_counts_on(tmp_path: Path) -> None:
     found = find(tmp_path)
     assert found is not None
     assert (found.last, found.records, found.rocks_sequence) == (FIRST + 3, [], 7)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAMES[0]).mkdir()
+    with pytest.raises(BackendIOError, match="Is a directory") as failure:
+        read_remains(tmp_path)
+    assert failure.value.path == tmp_path / FILE_NAMES[0]

@@ -350,3 +350,28 @@ def test_without_fsyncs_what_was_synced_has_left_the_process(tmp_path: Path) -> 
     backend = RocksBackend.open(tmp_path)
     assert numbers(backend) == [1]
     backend.close()
+
+
+def test_what_rocksdb_does_not_take_any_more_is_an_error_of_the_next_read(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    put(backend, Column.KEY, 1)
+    backend.sync()
+    backend._database.close()
+    with pytest.raises(BackendClosedError):
+        backend.get(Column.KEY, b"")
+
+
+def test_a_turn_waits_for_rocksdb_to_write_out_what_the_turn_before_began_with(
+    tmp_path: Path,
+) -> None:
+    backend = RocksBackend.open(tmp_path)
+    for number in range(1, 4):
+        put(backend, Column.KEY, number)
+        assert numbers(backend)[-1] == number
+        backend._turn()
+        assert backend._flushing == number
+    assert backend._journal.floor == 2, "the turn before the last is written out"
+    backend.close()
+    backend = RocksBackend.open(tmp_path)
+    assert numbers(backend) == [1, 2, 3]
+    backend.close()

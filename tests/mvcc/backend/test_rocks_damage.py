@@ -19,6 +19,7 @@ from mvcc.backend.journal import FILE_NAMES, Journal
 from mvcc.backend.mark import Mark
 from mvcc.backend.rocks import RocksBackend
 from mvcc.backend.rocks_options import make_options
+from mvcc.backend.rocks_scan import ours
 from tests.mvcc.backend.support import (
     files_limited_to,
     flip_a_bit,
@@ -194,3 +195,12 @@ def test_a_write_that_does_not_fit_fails_and_so_does_all_that_follows(tmp_path: 
     put(backend, Column.KEY, 3)
     backend.sync()
     backend.close()
+
+
+def test_what_rocksdb_says_of_the_system_is_an_error_of_the_system() -> None:
+    path = Path("store")
+    error = ours(path, Exception("IO error: While fdatasync: 000009.sst: No space left on device"))
+    assert type(error) is BackendIOError
+    assert "No space left" in error.reason
+    with pytest.raises(TypeError):
+        ours(path, TypeError("a bug of ours"))

@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 from rocksdict import Options, Rdict
 
+from mvcc.backend import rocks_salvage
 from mvcc.backend.base import Column
-from mvcc.backend.errors import BackendCorruptError, BackendError, NewerFormatError
+from mvcc.backend.errors import (
+    BackendCorruptError,
+    BackendError,
+    BackendIOError,
+    NewerFormatError,
+)
 from mvcc.backend.journal import FILE_NAMES, find
 from mvcc.backend.rocks import RocksBackend
 from mvcc.backend.rocks_salvage import Salvage
@@ -293,3 +299,7 @@ def test_tables_that_cannot_be_gathered_are_the_end(
     monkeypatch.setattr(Rdict, "repair", refuse)
     with pytest.raises(BackendCorruptError, match="its tables cannot be gathered"):
         store.salvage()
+
+
+def test_an_error_of_the_system_is_told_as_it_is(tmp_path: Path) -> None:
+    assert rocks_salvage._reason(tmp_path, BackendIOError(tmp_path, "gone")) == f"{tmp_path}: gone"
