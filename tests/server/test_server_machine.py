@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -305,4 +306,5 @@ class ServerMachine(RuleBasedStateMachine):
             assert held == self.model.keys_of(lease.id)
 
 
-TestServer = ServerMachine.TestCase
+# Its size is a number of examples: 300 of them, with coverage, take a slow machine a minute.
+TestServer = pytest.mark.timeout(600)(ServerMachine.TestCase)
