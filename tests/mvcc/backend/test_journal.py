@@ -392,3 +392,14 @@ def test_a_sync_with_nothing_to_write_is_one_all_the_same(tmp_path: Path) -> Non
     written.sync()
     written.close()
     assert payloads(tmp_path) == [b"a"]
+
+
+def test_without_fsyncs_a_sync_writes_and_leaves_the_rest_to_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fdatasync", None)
+    written = Journal(tmp_path, None, sequence=FIRST, fsync=False)
+    written.begin(rocks_sequence=FIRST)
+    written.append(b"one", 1)
+    written.sync()
+    assert payloads(tmp_path) == [b"one"]
