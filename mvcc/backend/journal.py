@@ -130,7 +130,12 @@ def find(directory: Path) -> Found | None:
     return Found(newest, floor, records, begun.head.rocks_sequence)
 
 
-def _read(path: Path) -> Turn | None:
+def read_headed(path: Path) -> tuple[bytes, Head] | None:
+    """What a file holds, and its head; None without either.
+
+    Raises:
+        BackendIOError
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -138,8 +143,13 @@ def _read(path: Path) -> Turn | None:
     except OSError as error:
         raise BackendIOError(path, str(error)) from error
     head = newest_head(data)
-    if head is None:
+    return None if head is None else (data, head)
+
+
+def _read(path: Path) -> Turn | None:
+    if (headed := read_headed(path)) is None:
         return None
+    data, head = headed
     records: list[Record] = []
     at, last = RECORDS_AT, head.before
     while (record := record_at(data, at, head.salt)) is not None:

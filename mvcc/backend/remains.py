@@ -15,7 +15,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from mvcc.backend.errors import BackendIOError
 from mvcc.backend.journal import (
     FILE_NAMES,
     RECORD_HEAD_BYTES,
@@ -24,7 +23,7 @@ from mvcc.backend.journal import (
     Head,
     Journal,
     Record,
-    newest_head,
+    read_headed,
     record_at,
 )
 
@@ -106,15 +105,9 @@ def _before(record: Record) -> int:
 
 
 def _scan(path: Path) -> _Turn | None:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if (headed := read_headed(path)) is None:
         return None
-    except OSError as error:
-        raise BackendIOError(path, str(error)) from error
-    head = newest_head(data)
-    if head is None:
-        return None
+    data, head = headed
     records: list[Record] = []
     at = RECORDS_AT
     while at >= 0:
