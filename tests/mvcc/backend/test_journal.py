@@ -195,6 +195,25 @@ def test_a_gap_between_the_files_is_damage_unless_rocksdb_has_it(tmp_path: Path)
     assert payloads(tmp_path) == [b"c", b"d"]
 
 
+def test_damage_in_the_file_before_counts_while_rocksdb_has_not_all_of_it(tmp_path: Path) -> None:
+    written = made(tmp_path, b"first", b"last")
+    turned(written)
+    written.append(b"c", 1)
+    written.sync()
+    before = tmp_path / FILE_NAMES[0]
+    content = before.read_bytes()
+    at = content.index(b"first", RECORDS_AT)
+    before.write_bytes(content[:at] + b"F" + content[at + 1 :])
+    with pytest.raises(BackendCorruptError, match="is behind it") as failure:
+        find(tmp_path)
+    assert failure.value.path == before
+    written.floor = FIRST + 2
+    written.append(b"d", 1)
+    written.sync()
+    written.close()
+    assert payloads(tmp_path) == [b"c", b"d"]
+
+
 def test_a_turn_that_was_begun_and_not_synced_changes_nothing(tmp_path: Path) -> None:
     written = made(tmp_path, b"a")
     turned(written)
