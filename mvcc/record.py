@@ -22,6 +22,7 @@ _PREV_KV_TAG: Final = b"\x1a"  # Field 3 of Event, length-delimited.
 _DELETE_TYPE: Final = b"\x08\x01"  # Event.type = DELETE.
 _EVENTS_TAG: Final = b"\x5a"  # WatchResponse.events, field 11, length-delimited.
 _ONE_OCTET: Final = [bytes((number,)) for number in range(0x80)]
+_SHORT_KV: Final = [_KV_TAG + octet for octet in _ONE_OCTET]  # By the size of a KeyValue.
 
 
 def varint(number: int) -> bytes:
@@ -47,7 +48,8 @@ def delimited(tag: bytes, body: bytes) -> bytes:
 
 
 def frame(kv: bytes) -> bytes:
-    return _KV_TAG + varint(len(kv)) + kv
+    size = len(kv)
+    return (_SHORT_KV[size] if size < 0x80 else _KV_TAG + varint(size)) + kv
 
 
 def unframe(framed: bytes) -> bytes:
@@ -130,3 +132,10 @@ class Change:
         if self._plain is None:
             self._plain = event_field(self.event, None)
         return self._plain
+
+
+# What a `Change` is made of. Of a transaction that is one put nothing more is kept: most of them
+# nobody watches, and an object costs as much as a tenth of the whole put.
+LonePut = tuple[bytes, bytes, bytes | None, bool, int, int]
+# What one transaction did.
+Changes = list[Change] | LonePut

@@ -23,7 +23,7 @@ from mvcc.backend.base import Backend, Batch, Column
 from mvcc.entry import Entry, Version
 from mvcc.errors import CompactedError, CorruptRecordError, FutureRevisionError
 from mvcc.index import Index
-from mvcc.record import Change, frame
+from mvcc.record import Changes, frame
 from mvcc.revision import encode
 from mvcc.txn import WriteTxn
 
@@ -43,7 +43,7 @@ class Store:
         self.swept_revision = NEVER_COMPACTED  # Its rows are gone too, and that is durable.
         self.in_use = 0
         self.freed = 0
-        self._committed: list[tuple[int, list[Change]]] = []
+        self._committed: list[tuple[int, Changes]] = []
 
     # --- the life of a group ---
 
@@ -58,7 +58,7 @@ class Store:
         batch, self.batch = self.batch, None
         return batch
 
-    def publish(self) -> list[tuple[int, list[Change]]]:
+    def publish(self) -> list[tuple[int, Changes]]:
         """All that was applied is durable now. Returns its transactions, oldest first."""
         self.published = self.current
         committed, self._committed = self._committed, []
@@ -68,8 +68,8 @@ class Store:
         """A transaction at the next revision; the caller ends it before it opens another."""
         return WriteTxn(self)
 
-    def commit(self, main: int, changes: list[Change]) -> None:
-        """Called by `WriteTxn.end`."""
+    def commit(self, main: int, changes: Changes) -> None:
+        """Called at the end of each transaction that changed anything."""
         assert main == self.current + 1, "revisions are dense"
         self.current = main
         self._committed.append((main, changes))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from etcdpb.kv_pb2 import KeyValue
 from mvcc.backend.base import Batch, Column
 from mvcc.keyrange import KeyRange
-from mvcc.record import Change, deletion, frame, tombstone
+from mvcc.record import Change, LonePut, deletion, frame, tombstone
 from mvcc.revision import encode, encode_tombstone
 from mvcc.slicing import SLICE_CHANGES, chunks
 
@@ -48,7 +48,11 @@ class WriteTxn:
 
     def put(self, key: bytes, value: bytes, lease: int) -> Change:
         """Write a new version of `key`. Runtime complexity: O(log n) for a new key, else O(1)."""
-        return _put(self._store, self._batch, self.main, self.changes, key, value, lease)
+        changes = self.changes
+        facts = _put(self._store, self._batch, self.main, len(changes), changes, key, value, lease)
+        change = Change(*facts)
+        changes.append(change)
+        return change
 
     def delete_range(self, key: bytes, end: bytes | None) -> tuple[int, int]:
         """Delete `key`, or with an `end` the live keys in [key, end), in byte order.
@@ -102,39 +106,40 @@ class WriteTxn:
         self.changes.append(Change(key, deletion(kv, main), before, True, old_lease, 0))
 
 
-def put_alone(store: Store, key: bytes, value: bytes, lease: int) -> Change:
-    """A transaction that is one put, from its beginning to its end."""
+def put_alone(store: Store, key: bytes, value: bytes, lease: int) -> int:
+    """A transaction that is one put, from its beginning to its end; the key's lease before it."""
     assert store.batch is not None, "a write transaction needs an open batch"
     main = store.current + 1
-    changes: list[Change] = []
-    change = _put(store, store.batch, main, changes, key, value, lease)
-    store.commit(main, changes)
-    return change
+    facts = _put(store, store.batch, main, 0, None, key, value, lease)
+    store.commit(main, facts)
+    return facts[4]
 
 
 def _put(
     store: Store,
     batch: Batch,
     main: int,
-    changes: list[Change],
+    sub: int,
+    changes: list[Change] | None,
     key: bytes,
     value: bytes,
     lease: int,
-) -> Change:
-    sub = len(changes)
+) -> LonePut:
+    """Make the version; `changes` are those that its transaction has made before, if any."""
     index = store.index
-    entry = index.live(key)
+    entry = index.entries.get(key)
     message = _KV
     message.key = key
     message.value = value
     message.mod_revision = main
     message.lease = lease
-    if entry is None:
+    if entry is None or (before := entry.frame) is None:
         # It may have been deleted in this transaction, but a creation has no prev_kv.
         create, version, old_lease, before = main, 1, 0, None
     else:
         create, version, old_lease = entry.create_revision, entry.version + 1, entry.lease
-        before = entry.frame if entry.mod_revision != main else _before(changes, key)
+        if changes and entry.mod_revision == main:
+            before = _before(changes, key)
     message.create_revision = create
     message.version = version
     kv = message.SerializeToString()
@@ -143,9 +148,7 @@ def _put(
     row_key = encode(main, sub)
     batch.put(_KEY, row_key, kv)
     store.in_use += len(row_key) + len(kv)
-    change = Change(key, framed, before, False, old_lease, lease)
-    changes.append(change)
-    return change
+    return key, framed, before, False, old_lease, lease
 
 
 def _before(changes: list[Change], key: bytes) -> bytes | None:

@@ -29,7 +29,7 @@ from etcdpb.kv_pb2 import KeyValue
 from mvcc.backend.base import Column
 from mvcc.entry import Version
 from mvcc.keyrange import KeyRange
-from mvcc.record import Change, event_field, frame, tombstone_event
+from mvcc.record import Change, Changes, event_field, frame, tombstone_event
 from mvcc.revision import decode, encode
 from mvcc.store import Store
 
@@ -143,11 +143,14 @@ class WatchHub:
                 return None
         return published
 
-    def publish(self, transactions: list[tuple[int, list[Change]]]) -> None:
+    def publish(self, transactions: list[tuple[int, Changes]]) -> None:
         """Offer what became durable to all synced watchers, one revision after the other."""
         if not (self._exact or self._prefixes or self._ranges):
             return
         for revision, changes in transactions:
+            if isinstance(changes, tuple):
+                self._publish_one(revision, Change(*changes))
+                continue
             if len(changes) == 1:
                 self._publish_one(revision, changes[0])
                 continue

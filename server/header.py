@@ -11,7 +11,7 @@ from etcdpb.rpc_pb2 import ResponseHeader
 from mvcc.record import delimited, varint
 
 _HEADER_TAG: Final = b"\x0a"  # Field 1, length-delimited.
-_INNER: Final = ResponseHeader()  # Filled anew for each answer inside a transaction's.
+_REVISION_TAG: Final = b"\x18"  # ResponseHeader.revision, field 3, a varint.
 
 
 class Headers:
@@ -53,5 +53,4 @@ class Headers:
 
 def revision_only(revision: int) -> bytes:
     """The header of an answer inside a transaction's: etcd fills in nothing but the revision."""
-    _INNER.revision = revision
-    return delimited(_HEADER_TAG, _INNER.SerializeToString())
+    return delimited(_HEADER_TAG, _REVISION_TAG + varint(revision))

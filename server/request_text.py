@@ -35,6 +35,8 @@ def text_of(message: Message) -> str:
 
 def text_of_command(command: object) -> str:
     """The name of the command and the messages and numbers that it was made of."""
+    if (ordinary := getattr(command, "ordinary", None)) is not None:
+        return text_of_command(ordinary())
     name = _WORD.sub("_", type(command).__name__).lower()
     parts = []
     for slot in getattr(type(command), "__slots__", ()):

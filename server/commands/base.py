@@ -87,12 +87,16 @@ class State:
         """Tell the lessor which keys have come to a lease and which have left one."""
         for change in changes:
             if change.lease != change.old_lease:
-                if change.lease:
-                    self.lessor.attach(LeaseID(change.lease), (change.key,))
-                else:
-                    self.lessor.detach(LeaseID(change.old_lease), (change.key,))
-                if self.auth.enabled:
-                    self.gate.verdicts.moved(change.key, change.old_lease, change.lease)
+                self.moved(change.key, change.old_lease, change.lease)
+
+    def moved(self, key: bytes, old_lease: int, lease: int) -> None:
+        """Tell the lessor that a key has gone from one lease, or none (0), to another."""
+        if lease:
+            self.lessor.attach(LeaseID(lease), (key,))
+        else:
+            self.lessor.detach(LeaseID(old_lease), (key,))
+        if self.auth.enabled:
+            self.gate.verdicts.moved(key, old_lease, lease)
 
 
 class Command(Protocol[ResultT_co]):

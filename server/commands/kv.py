@@ -101,9 +101,9 @@ class Put(WritesOnly):
 
     def apply(self, state: State) -> PutResult:
         key, value, lease, prev = _to_put(state, self._request)
-        change = put_alone(state.store, key, value, lease)
-        if lease != change.old_lease:
-            state.follow((change,))
+        old_lease = put_alone(state.store, key, value, lease)
+        if lease != old_lease:
+            state.moved(key, old_lease, lease)
         return state.store.current, prev
 
 

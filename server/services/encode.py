@@ -13,12 +13,15 @@ from lease.lessor import Lease
 from mvcc.record import delimited, varint
 from mvcc.view import RangeResult
 from server.commands.kv import DeleteResult
+from server.commands.plain import GuardedResult
 from server.commands.txn import PutAnswer, RangeAnswer, TxnResult
 from server.header import revision_only
 
 _EMPTY_HEADER: Final = b"\x0a\x00"  # The header of a nested transaction's answer, as etcd's.
 _SUCCEEDED: Final = b"\x10\x01"  # TxnResponse.succeeded, field 2.
 _RESPONSES: Final = b"\x1a"  # TxnResponse.responses, field 3.
+# What stands before the header of a single put's answer, by that header's size.
+_PUT_DONE: Final = [_SUCCEEDED + _RESPONSES + bytes((size + 2, 0x12, size)) for size in range(16)]
 _MORE: Final = b"\x18\x01"  # RangeResponse.more, field 3.
 _COUNT: Final = b"\x20"  # RangeResponse.count, field 4.
 _ONE: Final = _COUNT + b"\x01"
@@ -61,6 +64,18 @@ def txn_response(header: bytes, result: TxnResult) -> bytes:
         parts.append(_SUCCEEDED)
     parts.extend(delimited(_RESPONSES, _response_op(answer)) for answer in result.answers)
     return b"".join(parts)
+
+
+def guarded_response(header: bytes, result: GuardedResult) -> bytes:
+    """The answer to the transaction that a guarded put is."""
+    revision, is_put, shown = result
+    if is_put:
+        inner = revision_only(revision)
+        return b"".join((header, _PUT_DONE[len(inner)], inner))
+    answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult] = []
+    if shown is not None:
+        answers.append(RangeAnswer(revision, RangeResult(shown, len(shown), more=False)))
+    return txn_response(header, TxnResult(revision, succeeded=False, answers=answers))
 
 
 def _response_op(answer: PutAnswer | DeleteResult | RangeAnswer | TxnResult) -> bytes:

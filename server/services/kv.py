@@ -22,6 +22,7 @@ from server import status
 from server.call import PeerCall, Stream
 from server.commands.base import State
 from server.commands.kv import Compact, DeleteRange, DeleteResult, Put, PutResult
+from server.commands.plain import GuardedResult
 from server.commands.txn import (
     Txn,
     TxnResult,
@@ -34,10 +35,10 @@ from server.header import Headers
 from server.pending import Slices
 from server.quota import Quota
 from server.services import encode, validate
+from server.services.plain import guarded_put, only_key, plain_put
 from server.status import RpcError
 from server.sweeper import Sweeper
 
-_KEY_TAG: Final = 0x0A  # RangeRequest.key, field 1, length-delimited.
 FIRST_CHUNK_KEYS: Final = 10  # Of a RangeStream; later ones grow and shrink with their size.
 
 
@@ -61,6 +62,8 @@ class KVService:
         self._sweeper = sweeper
         self._max_txn_ops = max_txn_ops
         self._max_request_bytes = max_request_bytes
+        # Smaller ones are within any limit that is asked about below.
+        self._plain_bytes_max = validate.plain_bytes_max(max_request_bytes)
 
     def Range(self, message: bytes, call: PeerCall) -> bytes | None:
         key = only_key(message)
@@ -122,8 +125,16 @@ class KVService:
         return encode.one_key(header, entry.frame)
 
     def Put(self, message: bytes, call: PeerCall) -> None:
-        request = PutRequest.FromString(message)
         size = len(message)
+        put = plain_put(message)
+        if (
+            put is not None
+            and size <= self._plain_bytes_max
+            and self._quota.has_room(validate.PUT_COST_BYTES + size)
+        ):
+            self._engine.submit(put, call, self._headers.at, size)
+            return
+        request = PutRequest.FromString(message)
         # The message is at least as long as what is counted of it.
         if not self._quota.has_room(validate.PUT_COST_BYTES + size):
             self._quota.admit(validate.put_cost(request))
@@ -145,15 +156,25 @@ class KVService:
         return encode.delete_response(self._headers.at(result.revision), result)
 
     def Txn(self, message: bytes, call: PeerCall) -> bytes | None:
+        size = len(message)
+        put = guarded_put(message)
+        if (
+            put is not None
+            and size <= self._plain_bytes_max
+            and self._max_txn_ops >= 1
+            and self._quota.has_room(validate.PUT_COST_BYTES + size)
+        ):
+            self._engine.submit(put, call, self._guarded_reply, size)
+            return None
         plan = Plan(TxnRequest.FromString(message))
         cost = validate.txn_cost(plan)
         self._quota.admit(cost)
         validate.check_txn(plan, self._max_txn_ops)
         if plan.is_read_only:
             return self._engine.read(self._read_only_txn, plan, call)
-        validate.check_size(len(message), self._max_request_bytes)
+        validate.check_size(size, self._max_request_bytes)
         command = Txn(plan, needs_space=cost > 0)
-        self._engine.submit(command, call, self._txn_reply, len(message))
+        self._engine.submit(command, call, self._txn_reply, size)
         return None
 
     def _read_only_txn(self, plan: Plan) -> bytes | Slices:
@@ -175,6 +196,9 @@ class KVService:
             found = (len(each.result.frames) for each in result.answers)  # type: ignore[union-attr]  # ranges all
             self._engine.slow.txn(plan.request, found, len(reply), took_s)
         return reply
+
+    def _guarded_reply(self, result: GuardedResult) -> bytes:
+        return encode.guarded_response(self._headers.at(result[0]), result)
 
     def _txn_reply(self, result: TxnResult) -> bytes:
         return encode.txn_response(self._headers.at(result.revision), result)
@@ -238,17 +262,6 @@ class KVService:
         """The right to read may end between two pieces."""
         if self._state.auth.enabled:
             self._state.gate.principal(stream).must_read(request.key, request.range_end)
-
-
-def only_key(message: bytes) -> bytes:
-    """The key of a RangeRequest that says nothing else; b"" of any other.
-
-    That is what nearly every Get of a client is. Taking it apart here costs a quarter of what
-    parsing it and asking for each field does.
-    """
-    if len(message) > 2 and message[0] == _KEY_TAG and message[1] == len(message) - 2 < 0x80:
-        return message[2:]
-    return b""
 
 
 def _chunk(response: bytes) -> bytes:

@@ -42,6 +42,11 @@ def check_size(size: int, limit: int) -> None:
         raise RpcError(status.REQUEST_TOO_LARGE)
 
 
+def plain_bytes_max(limit: int) -> int:
+    """Up to how many bytes a write need not ask `check_size`."""
+    return limit - _WRAPPING_BYTES_MAX
+
+
 def check_range(request: RangeRequest) -> None:
     if not request.key:
         raise RpcError(status.KEY_NOT_PROVIDED)

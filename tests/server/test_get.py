@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from google.protobuf.message import DecodeError
@@ -10,20 +10,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etcdpb import rpc_pb2 as pb
-from etcdpb.auth_pb2 import Permission
 from server import status
-from server.auth.caller import SERVER
-from server.auth.tokens import Login
-from server.services.kv import only_key
+from server.services.plain import only_key
 from server.status import Status
 from server.transport.dispatch import UnaryMethod
 from tests.support.calls import Answer
 from tests.support.client import refusal
-from tests.support.clock import settle
 from tests.support.loop import in_loop
 from tests.support.server import ServerInProcess, bare_server
 from tests.support.serving import Running, served
-from tests.support.users import add_user_within, ask_as
+from tests.support.users import READ, permit, server_with_users
 
 RANGE = "/etcdserverpb.KV/Range"
 SAYS_SO = b"\x18\x00"  # A limit of 0, spelled out: it means nothing, and is not left out.
@@ -129,32 +125,9 @@ async def test_both_ways_say_the_same_octets(writes: int) -> None:
     assert server.state.tally.ranges == before + 2
 
 
-class _Claims:
-    """Tokens that are believed: the name of a user, and an auth revision."""
-
-    def find(self, token: str, revision: int, now: float) -> Login | None:  # noqa: ARG002  # as said
-        name, _, claimed = token.partition(":")
-        return Login(name, int(claimed)) if claimed else None
-
-
 @in_loop
 async def test_both_ways_refuse_the_same_whoever_asks() -> None:
-    server = bare_server()
-    for name in ("root", "ann"):
-        await add_user_within(server, name)
-    grant = pb.AuthRoleGrantPermissionRequest(name="role")
-    grant.perm.CopyFrom(Permission(permType=Permission.READ, key=b"a"))
-    for request in (
-        pb.AuthRoleAddRequest(name="role"),
-        grant,
-        pb.AuthUserGrantRoleRequest(user="ann", role="role"),
-        pb.AuthUserGrantRoleRequest(user="root", role="root"),
-        pb.AuthEnableRequest(),
-    ):
-        ask_as(server, SERVER, request)
-    await settle()
-    server.state.gate.tokens = cast(Any, _Claims())
-    now = server.state.auth.revision
+    server, now = await server_with_users(permit(READ, b"a"))
     said = {}
     for token in (
         None,

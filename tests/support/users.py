@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from google.protobuf.message import Message
 
 from etcdpb import rpc_pb2 as pb
 from etcdpb.auth_pb2 import Permission
 from server.auth.caller import SERVER
+from server.auth.tokens import Login
 from tests.support.calls import Answer, Pipe
 from tests.support.client import Client
-from tests.support.server import ServerInProcess
+from tests.support.clock import settle
+from tests.support.server import ServerInProcess, bare_server
 from tests.support.serving import Running
 
 ROOT: Final = "root"
@@ -86,3 +88,34 @@ async def add_user_within(server: ServerInProcess, name: str) -> None:
     pipe.write(request.SerializeToString())
     task = server.open("/etcdserverpb.Auth/UserAdd", pipe)
     await task
+
+
+class _Claims:
+    """Tokens that are believed: the name of a user, and an auth revision."""
+
+    def find(self, token: str, revision: int, now: float) -> Login | None:  # noqa: ARG002  # as said
+        name, _, claimed = token.partition(":")
+        return Login(name, int(claimed)) if claimed else None
+
+
+async def server_with_users(permission: Permission) -> tuple[ServerInProcess, int]:
+    """A server where users count: root, and Ann, who has `permission`; and the auth revision.
+
+    "ann:7" is a token of Ann's, of the auth revision 7.
+    """
+    server = bare_server()
+    for name in (ROOT, "ann"):
+        await add_user_within(server, name)
+    granted = pb.AuthRoleGrantPermissionRequest(name="role")
+    granted.perm.CopyFrom(permission)
+    for request in (
+        pb.AuthRoleAddRequest(name="role"),
+        granted,
+        pb.AuthUserGrantRoleRequest(user="ann", role="role"),
+        pb.AuthUserGrantRoleRequest(user=ROOT, role=ROOT),
+        pb.AuthEnableRequest(),
+    ):
+        ask_as(server, SERVER, request)
+    await settle()
+    server.state.gate.tokens = cast(Any, _Claims())
+    return server, server.state.auth.revision
