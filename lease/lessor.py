@@ -263,11 +263,17 @@ class Lessor:
         if horizon is None:
             horizon = now
         assert horizon <= now, "a horizon in the future would refuse leases that still live"
-        if lease.expiry <= horizon:
+        if not self.renew_known(lease, now=now, horizon=horizon):
             raise LeaseDueError(lease_id)
+        return lease.ttl
+
+    def renew_known(self, lease: Lease, *, now: float, horizon: float) -> bool:
+        """`renew` for a lease that `lookup` gave at any time; false if it cannot be renewed."""
+        if not self._primary or lease.expiry <= horizon:
+            return False
         lease.expiry = now + lease.ttl
         self._keeper.begins(lease, now)
-        return lease.ttl
+        return True
 
     def renew_all(self, leases: Iterable[Lease], *, now: float, horizon: float) -> int:
         """`renew` for leases that `lookup` gave at any time; returns how many, in order.

@@ -202,6 +202,17 @@ class Engine:
         self.renewals += 1
         return ttl
 
+    def renew_known(self, lease: Lease) -> bool:
+        """`renew` for a lease that `lookup` gave; false if it is not settled or not alive."""
+        if self._in_flight and lease.id in self._state.unsettled:
+            return False
+        now = self._clock.now()
+        is_alive = self._state.lessor.renew_known(
+            lease, now=now, horizon=self._lease_clock.observe(now)
+        )
+        self.renewals += is_alive
+        return is_alive
+
     def renew_all(self, leases: list[Lease]) -> int:
         """`renew` for leases of `lookup`; returns how many, up to one not settled or not alive."""
         if self._in_flight and self._state.unsettled:

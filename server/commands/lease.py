@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from etcdpb.rpc_pb2 import AlarmType
 from lease.errors import LeaseNotFoundError, NotPrimaryError
@@ -47,9 +47,8 @@ def _revoked(state: State, lease_id: LeaseID, keys: int) -> None:
         )
 
 
-class GrantResult(NamedTuple):
-    revision: int  # The store's, when the lease came to be.
-    lease: Lease
+# The store's revision when the lease came to be, and the lease. A plain tuple, as `PutResult`.
+GrantResult = tuple[int, Lease]
 
 
 class GrantLease(WritesOnly):
@@ -60,10 +59,10 @@ class GrantLease(WritesOnly):
         self._ttl = ttl
 
     def check(self, state: State) -> None:
-        principal = state.principal() if state.auth.enabled else None
-        if principal is not None:
-            principal.must_be_somebody()
-        state.refuse_writes_under_alarm(needs_space=True)
+        if state.auth.enabled:
+            state.principal().must_be_somebody()
+        if state.alarms.raised:
+            state.refuse_writes_under_alarm(needs_space=True)
         state.lessor.check_grant(self._lease_id, self._ttl)
 
     def apply(self, state: State) -> GrantResult:
@@ -71,7 +70,7 @@ class GrantLease(WritesOnly):
         state.unsettled.add(lease.id)
         state.granted.append(lease)
         state.tally.grant(lease.ttl)
-        return GrantResult(state.store.current, lease)
+        return state.store.current, lease
 
 
 class RevokeLease(WritesOnly):
@@ -86,16 +85,21 @@ class RevokeLease(WritesOnly):
         principal = state.principal() if state.auth.enabled else None
         if principal is not None:
             principal.must_be_somebody()
-        state.refuse_writes_under_alarm(needs_space=False)
+        if state.alarms.raised:
+            state.refuse_writes_under_alarm(needs_space=False)
         if principal is not None:
             principal.must_end(self._lease_id)
         state.lessor.lookup(self._lease_id)
 
     def apply(self, state: State) -> int | Steps[int]:
-        return begun(self._steps(state))
+        lease = state.lessor.lookup(self._lease_id)
+        if lease.key_count > SLICE_CHANGES:
+            return begun(self._steps(state, lease))
+        revoke(state, lease.id)
+        return state.store.current
 
-    def _steps(self, state: State) -> Steps[int]:
-        yield from revoke_steps(state, state.lessor.lookup(self._lease_id))
+    def _steps(self, state: State, lease: Lease) -> Steps[int]:
+        yield from revoke_steps(state, lease)
         return state.store.current
 
 

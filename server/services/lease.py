@@ -50,15 +50,16 @@ class LeaseService:
 
     def LeaseGrant(self, message: bytes, call: PeerCall) -> None:
         request = LeaseGrantRequest.FromString(message)
-        self._quota.admit(validate.LEASE_COST_BYTES)
+        if not self._quota.has_room(validate.LEASE_COST_BYTES):
+            self._quota.admit(validate.LEASE_COST_BYTES)
         lease_id = LeaseID(request.ID)
         if lease_id == NO_LEASE:
             lease_id = self._lease_ids.next()
         self._engine.submit(GrantLease(lease_id, request.TTL), call, self._grant_reply)
 
     def _grant_reply(self, result: GrantResult) -> bytes:
-        lease = result.lease
-        return encode.lease_response(self._headers.at(result.revision), lease.id, lease.ttl)
+        revision, lease = result
+        return encode.lease_response(self._headers.at(revision), lease.id, lease.ttl)
 
     def LeaseRevoke(self, message: bytes, call: PeerCall) -> None:
         lease_id = LeaseID(LeaseRevokeRequest.FromString(message).ID)

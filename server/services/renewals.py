@@ -42,6 +42,8 @@ class Renewals:
         """Renew the leases of `messages` up to the first that is not to be renewed just so."""
         if self._auth.enabled or not self._auth.is_settled:
             return []  # Who may renew what, the coroutine asks.
+        if len(messages) == 1 and (known := self._known(messages[0])) is not None:
+            return [known]
         leases = self._leases
         found = list(map(leases.get, messages))
         named = found if None not in found else self._learnt(messages)
@@ -60,6 +62,17 @@ class Renewals:
         if None in replies:
             return self._made(messages, named)  # type: ignore[arg-type]  # as above
         return replies  # type: ignore[return-value]  # no None in it
+
+    def _known(self, message: bytes) -> bytes | None:
+        """The answer to a message alone, if lease and answer are remembered: what each client
+        sends again and again. Half of what the way for many costs.
+        """
+        lease, reply = self._leases.get(message), self._replies.get(message)
+        if lease is None or reply is None:
+            return None
+        if self._headers.at(self._store.published) != self._header:
+            return None
+        return reply if self._engine.renew_known(lease) else None
 
     def _learnt(self, messages: list[bytes]) -> list[Lease]:
         """The leases of `messages`, up to the first that names none and nothing but one."""
