@@ -41,6 +41,15 @@ class Items:
                 self.keyed += 1
             lease.add_key(key)
 
+    def add(self, lease: Lease, key: bytes) -> None:
+        """`attach` of one key that no lease has."""
+        self._leases[key] = lease
+        if lease.keys is None:
+            self.keyed += 1
+            lease.keys = key
+        else:
+            lease.add_key(key)
+
     def detach(self, lease: Lease, keys: Iterable[bytes]) -> None:
         """Let go of those of `keys` that are this lease's."""
         leases = self._leases

@@ -3,8 +3,9 @@
 The lessor is pure: it does no I/O, starts no task and reads no clock. Time comes in as `now`
 (seconds, monotonic, not negative); records go out through the `LeaseBucket` and keys through
 the `RangeDeleter`, both of which write into the batch that the caller has open. Only the engine
-calls it, from one thread. Each operation of etcd's `Lessor` interface (server/lease/lessor.go)
-has its counterpart here under the same name.
+calls it, from one thread. Which leases there are and what keys each has, `Holdings` knows. Each
+operation of etcd's `Lessor` interface (server/lease/lessor.go) has its counterpart here under the
+same name.
 
 A lease that is due is not gone: until it is revoked it can be looked up, takes keys and is
 listed. It only cannot be renewed any more.
@@ -19,7 +20,7 @@ Invariants, checked by `Lessor.check_invariants`:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, ValuesView
+from collections.abc import Generator, Iterable, Mapping
 from typing import Final
 
 from lease import pileup
@@ -33,7 +34,7 @@ from lease.errors import (
     NotPrimaryError,
     TTLTooLargeError,
 )
-from lease.items import Items
+from lease.holdings import Holdings
 from lease.keeper import Keeper
 from lease.lease import (
     FOREVER,
@@ -44,7 +45,6 @@ from lease.lease import (
     TTL_MAX_S,
     Lease,
     LeaseID,
-    by_expiry,
 )
 from lease.records import Records
 from lease.stats import LessorStats
@@ -55,7 +55,7 @@ __all__ = ["FOREVER", "NO_LEASE", "TTL_MAX_S", "Lease", "LeaseID", "Lessor", "Le
 _NOTHING_SPENT: Final[Mapping[LeaseID, float]] = {}
 
 
-class Lessor:
+class Lessor(Holdings):
     """All leases of one server. Not primary until `promote`."""
 
     def __init__(
@@ -82,15 +82,10 @@ class Lessor:
         self._ttl_min = ttl_min
         self._revoke_rate = revoke_rate
         self._primary = False
-        self._leases: dict[LeaseID, Lease] = {}  # In the order of their grants.
-        self._items = Items()
+        super().__init__()
         self._ttl = ttl_min  # Of the newest grant.
         self._wheel = Wheel(self._leases)
         self._keeper = Keeper(Volatile() if deadlines is None else deadlines)
-
-    def __len__(self) -> int:
-        """How many leases there are, the due ones included."""
-        return len(self._leases)
 
     @property
     def primary(self) -> bool:
@@ -147,48 +142,6 @@ class Lessor:
             lease.expiry = now + lease.ttl
             self._keeper.begins(lease, now)
 
-    def lookup(self, lease_id: LeaseID) -> Lease:
-        """The lease of that id, due or not.
-
-        Raises:
-            LeaseNotFoundError: there is none.
-        """
-        lease = self._leases.get(lease_id)
-        if lease is None:
-            raise LeaseNotFoundError(lease_id)
-        return lease
-
-    def leases(self) -> list[Lease]:
-        """All leases, soonest expiry first, ties in the order of their grants. O(n log n)."""
-        return sorted(self._leases.values(), key=by_expiry)
-
-    def granted(self) -> ValuesView[Lease]:
-        """All leases as they are, in the order of their grants."""
-        return self._leases.values()
-
-    # Keys
-
-    def get_lease(self, key: bytes) -> LeaseID:
-        """The id of the lease that `key` is attached to, or `NO_LEASE`."""
-        lease = self._items.get(key)
-        return NO_LEASE if lease is None else lease.id
-
-    def attach(self, lease_id: LeaseID, keys: Iterable[bytes]) -> None:
-        """Let `keys` go when the lease goes. A key that another lease had is moved.
-
-        Raises:
-            LeaseNotFoundError: there is no such lease; nothing has changed.
-        """
-        self._items.attach(self.lookup(lease_id), keys)
-
-    def detach(self, lease_id: LeaseID, keys: Iterable[bytes]) -> None:
-        """Let go of those of `keys` that are attached to this lease; others are not its matter.
-
-        Raises:
-            LeaseNotFoundError: there is no such lease; nothing has changed.
-        """
-        self._items.detach(self.lookup(lease_id), keys)
-
     def revoke(self, lease_id: LeaseID) -> int:
         """Delete the lease, its record and its keys in the caller's batch; return how many keys.
 
@@ -215,9 +168,7 @@ class Lessor:
             self._items.detach_all(lease, keys)
         else:
             self._records.delete(lease)
-        del self._leases[lease_id]
-        lease.expiry = GONE
-        return len(keys)
+        return self._gone(lease, keys)
 
     def revoke_in_slices(self, lease_id: LeaseID) -> Generator[None, None, int]:
         """`revoke` of a lease that exists, for very many keys: the same transaction, in slices.
@@ -237,7 +188,10 @@ class Lessor:
         for at in range(0, len(keys), SORTED_AT_ONCE):
             self._items.detach(lease, keys[at : at + SORTED_AT_ONCE])
             yield
-        del self._leases[lease_id]
+        return self._gone(lease, keys)
+
+    def _gone(self, lease: Lease, keys: list[bytes]) -> int:
+        del self._leases[lease.id]
         lease.expiry = GONE
         return len(keys)
 
@@ -375,8 +329,7 @@ class Lessor:
         self._primary = False
         for lease in self._leases.values():
             self._keeper.forget(lease)
-        self._leases = leases
-        self._items = Items()
+        self._hold(leases)
         self._wheel = Wheel(leases)
 
     # Looking in from outside

@@ -37,6 +37,7 @@ from server.http.app import HttpApp
 from server.identity import bootstrap_identity
 from server.log import fields
 from server.logins import gate_maker
+from server.loop import new_event_loop
 from server.metrics.observed import Observed
 from server.recovery import DamageError, Recovered, recover
 from server.settings.config import Config, StartError
@@ -65,7 +66,7 @@ def run(config: Config, clock: Clock | None = None, boot_id_file: Path = BOOT_ID
         StartError: the server cannot start with these settings, or on this data.
     """
     raise_files_limit()
-    loop = asyncio.new_event_loop()
+    loop = new_event_loop()
     asyncio.set_event_loop(loop)
     try:
         code = loop.run_until_complete(_run(config, clock or SystemClock(), boot_id_file))
@@ -241,6 +242,7 @@ class _Server:
         state.lessor.demote()
         await transport.drain(DRAIN_GRACE_S)
         background.cancel()
+        await asyncio.wait((background,))  # Until it has ended it may ask the engine for more.
         await core.engine.drained()
         core.stop()
         logger.info("closed", extra=fields(revision=state.store.published))

@@ -166,14 +166,12 @@ def _attach(store: Store, lessor: Lessor) -> None:
     for key, entry in store.index.entries.items():
         if entry.lease:
             try:
-                lease_id = lessor.lookup(LeaseID(entry.lease)).id
+                entry.lease = lessor.adopt(LeaseID(entry.lease), key)
             except LeaseNotFoundError as error:
                 reason = f"key {key!r} belongs to it, and it has no record"
                 raise CorruptRecordError(
                     "lease", (entry.lease % (1 << 64)).to_bytes(8, "big"), reason
                 ) from error
-            entry.lease = lease_id  # The same number, in the lessor's own object: 32 bytes less.
-            lessor.attach(lease_id, (key,))
 
 
 def _note_start(store: Store, auth: AuthStore, identity: Identity, term: int) -> None:

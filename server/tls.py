@@ -11,13 +11,12 @@ What is always true:
      so is whether they all are valid still; other authorities make another context, which knows
      no session of the last one's.
   4. Handshakes are bounded in time by `HANDSHAKE_TIMEOUT_S`, in number by `HANDSHAKES_MAX`; and
-     by `server.transport.room.ACCEPTS_MAX` in each turn of the loop, which one costs some 2 ms.
+     by one connection a listener in each turn of the loop, which one costs some 2 ms.
 """
 
 from __future__ import annotations
 
 import asyncio
-import asyncio.sslproto
 import logging
 import ssl
 import sys
@@ -40,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT_S: Final = 10.0  # From the connection's begin; a slow one takes a second.
 HANDSHAKES_MAX: Final = 1024  # Under way at once; a full backlog of connections gets through.
-BUFFER_BYTES: Final = 32 << 10  # Of each connection, to read into: two records of TLS.
 SHUTDOWN_TIMEOUT_S: Final = 5.0  # For the client's goodbye, once we have said ours.
 _DER: Final = 2  # By the number that OpenSSL's module has for it.
 AUTO_DIRECTORY: Final = Path("fixtures") / "client"  # In the data directory; etcd's place.
@@ -86,13 +84,11 @@ class ServerTLS:
         return len(self._handshakes)
 
     def listening(self, alpn: Sequence[str] = ALPN) -> dict[str, Any]:
-        """The arguments by which asyncio's `create_server` and its like listen with TLS.
+        """The arguments by which a loop's `create_server` and its like listen with TLS.
 
         Raises:
             StartError: the files were changed a moment ago, and to nothing of use.
         """
-        # asyncio keeps 256 KiB for each connection, which 10,000 idle clients would make gigabytes.
-        asyncio.sslproto.SSLProtocol.max_size = BUFFER_BYTES
         source = self.source
         if alpn != ALPN:
             try:
@@ -181,7 +177,7 @@ class ServerTLS:
         return len(self._handshakes) <= self._handshakes_max // 2
 
     def _forget(self, before: float) -> None:
-        """Those that began before then are over, though asyncio does not tell of all of them."""
+        """Those that began before then are over, though the loop does not tell of all of them."""
         for handshake in [each for each, at in self._handshakes.items() if at <= before]:
             del self._handshakes[handshake]
 
@@ -189,8 +185,8 @@ class ServerTLS:
 class _Handshake(ssl.SSLObject):
     """Lets in whom the server admits, before anything else sees the connection.
 
-    To asyncio, who is not admitted is a handshake that failed. Where TLS has an alert for the
-    failure, asyncio would close before it is sent: so it is told to wait for more, sends what
+    To the loop, who is not admitted is a handshake that failed. Where TLS has an alert for the
+    failure, it would close before that is sent: so it is told to wait for more, sends what
     there is, and learns of the failure when the client says or does anything more.
     """
 
@@ -230,7 +226,7 @@ class _Handshake(ssl.SSLObject):
 
 
 class _AnewEachTime(ssl.SSLContext):
-    """What asyncio listens with, once and for all; each connection gets the context of the day."""
+    """What the loop listens with, once and for all; each connection gets the context of the day."""
 
     def __new__(cls, *_: object) -> _AnewEachTime:
         return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)

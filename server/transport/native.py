@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from server import status
 from server.clock import Clock
+from server.loop import as_transport
 from server.outbox import Outbox
 from server.settings.urls import URL
 from server.status import RpcError, Status
@@ -175,8 +176,7 @@ class NativeProtocol(asyncio.Protocol):
     # --- the socket's side ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = as_transport(transport)
         self.connection.peer_cn = peer_cn(transport)
         self._server.connections[self] = None
         self._flush()

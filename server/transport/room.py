@@ -4,9 +4,9 @@ A process has so many open files, and the store's come first: a database that ca
 its own is a server that ends. So connections have the limit without `FILES_RESERVED`, and who
 comes when there are as many is closed at once. A turn's worth of them may come on top.
 
-Of those that wait in the kernel, `ACCEPTS_MAX` are let in each turn of the loop. A TLS handshake
-costs the loop some 2 ms and asyncio would take a whole backlog of them in one turn; so others wait
-for a few handshakes behind each turn of theirs, and not for a thousand.
+Of those that wait in the kernel each listener lets in one a turn of the loop: libuv takes no more.
+A TLS handshake costs the loop some 2 ms, so others wait for one or two of them behind each turn of
+theirs, and not for a thousand.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from server.log import fields
+from server.loop import as_transport
 from server.settings.config import StartError
 from server.settings.urls import URL
 
@@ -32,7 +33,6 @@ BACKLOG: Final = 1024  # Connections that the kernel holds until they are accept
 # TCP asks a silent client so often whether it is there, and nine times before it gives up: etcd's
 # listeners do (client/pkg/transport/keepalive_listener.go). HTTP/1.1 has no PING.
 TCP_KEEPALIVE_S: Final = 30
-ACCEPTS_MAX: Final = 4  # A turn, of each listener.
 # Every address of the machine, by either version of IP: Go's listeners take both to mean both.
 _WILDCARDS: Final = ("0.0.0.0", "::")
 
@@ -93,7 +93,7 @@ class Room:
     ) -> asyncio.Server:
         """Bind an address; a socket file that a dead server left behind is replaced.
 
-        `options` are those of asyncio's `create_server`.
+        `options` are those of `create_server`.
 
         Raises:
             OSError: it cannot be bound.
@@ -103,19 +103,17 @@ class Room:
         def admitted() -> asyncio.Protocol:
             return self.admit(make)
 
-        # asyncio takes one number for what it accepts in a turn and for what the kernel holds.
         if url.is_unix:
-            made = await loop.create_unix_server(admitted, url.path, backlog=ACCEPTS_MAX, **options)
+            made = await loop.create_unix_server(admitted, url.path, backlog=BACKLOG, **options)
         elif (both := _both_versions(url)) is not None:
-            made = await loop.create_server(admitted, sock=both, backlog=ACCEPTS_MAX, **options)
+            made = await loop.create_server(admitted, sock=both, backlog=BACKLOG, **options)
         else:
             made = await loop.create_server(
-                admitted, url.host, url.port, backlog=ACCEPTS_MAX, **options
+                admitted, url.host, url.port, backlog=BACKLOG, **options
             )
-        for each in made.sockets:
-            with each.dup() as same:
-                same.listen(BACKLOG)
-                if not url.is_unix:
+        if not url.is_unix:
+            for each in made.sockets:
+                with each.dup() as same:
                     _keep_alive(same)
         return made
 
@@ -148,5 +146,4 @@ def _keep_alive(listener: socket.socket) -> None:
 
 class _Refusing(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+        as_transport(transport).abort()

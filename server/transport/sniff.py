@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from server.loop import as_transport
 from server.transport.frames import PREFACE
 from server.transport.http1 import WebServer
 
@@ -34,8 +35,7 @@ class SniffingProtocol(asyncio.Protocol):
         self.begun_at = web.clock.now()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = as_transport(transport)
         self._web.undecided[self] = None
         tls = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() == _HTTP2:

@@ -5,7 +5,6 @@ The world is that of `tests.support.attacked`.
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from server.settings.config import TRANSPORTS
 from server.status import Code
 from tests.support.attacked import DENIED, made
 from tests.support.client import refusal
+from tests.support.loop import run_in_loop
 from tests.support.serving import Running, running, served
 from tests.support.users import (
     BOTH,
@@ -110,4 +110,4 @@ def test_a_jwt_from_before_reads_no_key_and_is_void_for_who_is_root_no_more(
             await (await as_user(server, ROOT)).auth.UserRevokeRole(revoked)
             assert await refusal(eve.auth.UserList(pb.AuthUserListRequest())) == DENIED
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())

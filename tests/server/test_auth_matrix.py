@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ import pytest
 
 from server.settings.config import TRANSPORTS
 from tests.support.auth_matrix import CALLERS, LET_IN, SECRET, Table, ask_all, read_table
+from tests.support.loop import run_in_loop
 from tests.support.serving import running
 from tests.support.users import CHEAP
 
@@ -37,7 +37,7 @@ async def _ask(transport: str) -> tuple[Table, list[str]]:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_each_caller_is_told_what_the_newest_etcd_tells_it(transport: str) -> None:
     """server/etcdserver/v3_server.go, apply/auth.go and api/v3rpc of etcd's 3.6 line."""
-    answers, paths = asyncio.run(_ask(transport))
+    answers, paths = run_in_loop(_ask(transport))
     expected = read_table(EXPECTED)
     assert answers == {name: row for name, row in expected.items() if name in answers}
     asked = {name.split()[0] for name in answers}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from etcdpb import rpc_pb2 as pb
@@ -13,6 +11,7 @@ from server import status
 from server.recovery import RecoveryError
 from server.settings.urls import parse_urls
 from tests.support.client import Client, refusal
+from tests.support.loop import run_in_loop
 from tests.support.serving import Running, running, served
 
 STRANGER = 5
@@ -76,7 +75,7 @@ def test_changed_peer_urls_survive_a_restart_and_its_flags() -> None:
             assert list((await _member(server.client)).peerURLs) == ["http://a:1"]
             assert server.core.recovered.state.store.in_use == in_use
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 @pytest.mark.parametrize("row", [b"{", b"7", b"\xff"])
@@ -92,7 +91,7 @@ def test_a_decision_that_cannot_be_read_is_refused_at_the_start(row: bytes) -> N
             async with running(backend=backend):
                 pass
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from etcdpb.rpc_pb2 import (
@@ -22,7 +20,7 @@ from server.lease_clock import GRACE_S
 from server.settings.config import Config
 from tests.support.calls import Answer
 from tests.support.clock import FakeClock, settle
-from tests.support.loop import in_loop
+from tests.support.loop import in_loop, run_in_loop
 from tests.support.server import ServerInProcess
 
 L1, L2, L3 = LeaseID(1), LeaseID(2), LeaseID(3)
@@ -223,7 +221,7 @@ def test_a_cap_on_revokes_holds_in_every_second(rate: int) -> None:
         assert deleted.at[-1] - deleted.at[0] == pytest.approx(2, abs=2 * TICK_S)
         await server.stop()
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 # A slow disk

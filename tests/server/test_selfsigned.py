@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import stat
 from pathlib import Path
@@ -12,6 +11,7 @@ from cryptography import x509
 
 from server.selfsigned import ensure_pair
 from server.settings.config import StartError
+from tests.support.loop import run_in_loop
 from tests.support.secure import secure, trusting
 
 UNIX_S = 1_700_000_000.5
@@ -78,7 +78,7 @@ def test_a_client_that_trusts_it_trusts_the_next_start_too(transport: str, tmp_p
                 serials.add(shown.serial)
         assert serials == {_certificate(cert_file).serial_number}
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_where_it_cannot_be_kept_the_start_fails(tmp_path: Path) -> None:
@@ -89,4 +89,4 @@ def test_where_it_cannot_be_kept_the_start_fails(tmp_path: Path) -> None:
             async with secure("native", auto_tls=True, data_dir=tmp_path / "data"):
                 pass
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())

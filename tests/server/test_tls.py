@@ -15,6 +15,7 @@ import pytest
 from etcdpb import rpc_pb2 as pb
 from server.settings.config import TRANSPORTS, StartError
 from tests.support.authority import Authority, Issued
+from tests.support.loop import run_in_loop
 from tests.support.secure import NOBODY, RefusedError, secure, trusting
 
 Scenario = Callable[..., Awaitable[None]]
@@ -25,7 +26,7 @@ on_both = pytest.mark.parametrize("transport", TRANSPORTS)
 def run(scenario: Scenario) -> Callable[..., None]:
     @functools.wraps(scenario)
     def test(**arguments: Any) -> None:
-        asyncio.run(scenario(**arguments))  # type: ignore[arg-type]  # a coroutine function's
+        run_in_loop(scenario(**arguments))  # type: ignore[arg-type]  # a coroutine function's
 
     return test
 

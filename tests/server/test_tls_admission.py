@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from server.settings.config import StartError
 from tests.support.authority import Authority
+from tests.support.loop import run_in_loop
 from tests.support.secure import RefusedError, secure
 
 
@@ -48,7 +48,7 @@ def test_a_certificate_is_refused_from_the_moment_it_is_on_the_list(
             number = alice.certificate.serial_number
             assert f"transport: certificate serial {number:x} revoked" in _errors(caplog)
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_a_certificate_is_worth_as_much_as_those_who_vouch_for_it(
@@ -70,7 +70,7 @@ def test_a_certificate_is_worth_as_much_as_those_who_vouch_for_it(
             number = bad.own.certificate.serial_number
             assert f"transport: certificate serial {number:x} revoked" in _errors(caplog)
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_nobody_gets_in_while_the_list_cannot_be_read(
@@ -90,7 +90,7 @@ def test_nobody_gets_in_while_the_list_cannot_be_read(
             world.authority.revoke(world.crl)
             assert await server.name_of(world.authority, alice) == "alice"
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage"])
@@ -104,7 +104,7 @@ def test_a_list_that_cannot_be_read_is_named_at_the_start(
             async with secure("native", client_crl_file=str(world.crl), **world.settings):
                 pass
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_a_certificate_must_be_for_one_of_the_allowed_hosts(
@@ -123,7 +123,7 @@ def test_a_certificate_must_be_for_one_of_the_allowed_hosts(
                     await server.name_of(world.authority, world.authority.issue("x", hosts=hosts))
             assert "client certificate authentication failed" in _errors(caplog)
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_the_cn_is_no_host(world: World) -> None:
@@ -135,7 +135,7 @@ def test_the_cn_is_no_host(world: World) -> None:
             with pytest.raises(RefusedError):
                 await server.name_of(world.authority, client)
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def _errors(caplog: pytest.LogCaptureFixture) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.sslproto
-import gc
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -14,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from server.clock import SystemClock
+from server.loop import as_transport
 from server.settings.security import Security
-from server.tls import BUFFER_BYTES, HANDSHAKE_TIMEOUT_S, ServerTLS
+from server.tls import HANDSHAKE_TIMEOUT_S, ServerTLS
 from server.tls_files import ALPN_HTTP1, Files
 from tests.support.authority import Authority
 from tests.support.client import until
 from tests.support.clock import FakeClock
+from tests.support.loop import run_in_loop
 from tests.support.secure import trusting
 
 # The beginning of a ClientHello: a record of 512 bytes is announced, and few of them follow.
@@ -33,7 +34,7 @@ class Greeter(asyncio.Protocol):
     """Says one word to everybody who got in."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = as_transport(transport)
         transport.write(b"in")
         transport.close()
 
@@ -99,7 +100,7 @@ def test_a_handshake_that_does_not_end_is_ended(tmp_path: Path, socket: Path) ->
             writer.transport.abort()
             assert await open_door.enter() == b"in"
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_a_client_gets_in_while_others_do_not_get_on(tmp_path: Path, socket: Path) -> None:
@@ -112,7 +113,7 @@ def test_a_client_gets_in_while_others_do_not_get_on(tmp_path: Path, socket: Pat
             for _, writer in begun:
                 writer.transport.abort()
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_so_many_may_be_under_way_and_no_more(
@@ -133,7 +134,7 @@ def test_so_many_may_be_under_way_and_no_more(
             for _, writer in begun:
                 writer.transport.abort()
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_a_client_is_told_why_and_waiting_for_it_to_go_leaves_room(
@@ -157,7 +158,7 @@ def test_a_client_is_told_why_and_waiting_for_it_to_go_leaves_room(
             for writer in failed:
                 writer.transport.abort()
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_garbage_is_rejected_in_a_line_of_the_log(
@@ -174,7 +175,7 @@ def test_garbage_is_rejected_in_a_line_of_the_log(
         rejected = [each for each in caplog.records if each.getMessage() == "rejected connection"]
         assert [each.levelno for each in rejected] == [logging.WARNING]
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_a_listener_may_offer_other_protocols(tmp_path: Path, socket: Path) -> None:
@@ -195,30 +196,11 @@ def test_a_listener_may_offer_other_protocols(tmp_path: Path, socket: Path) -> N
         server.close()
         await server.wait_closed()
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
-def test_the_bounds_are_told_to_asyncio(tmp_path: Path) -> None:
+def test_the_bounds_are_told_to_the_loop(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     own = authority.issue("server")
     tls = ServerTLS(Security(), Files(own.cert_file, own.key_file, None), SystemClock(), time.time)
-    assert asyncio.sslproto.SSLProtocol.max_size > 0, "this Python has what we set"
     assert tls.listening()["ssl_handshake_timeout"] == HANDSHAKE_TIMEOUT_S
-    assert asyncio.sslproto.SSLProtocol.max_size == BUFFER_BYTES
-
-
-def test_an_idle_connection_keeps_no_more_than_its_buffer(tmp_path: Path, socket: Path) -> None:
-    """asyncio's own are eight times as large, and 10,000 clients have one each."""
-
-    async def scenario() -> None:
-        async with door(tmp_path, socket, timeout_s=60, most=9) as open_door:
-            _, writer = await open_door.begin()
-            sizes = [
-                len(each._ssl_buffer)  # type: ignore[attr-defined]  # not in the stubs
-                for each in gc.get_objects()
-                if type(each) is asyncio.sslproto.SSLProtocol and each._server_side
-            ]
-            assert BUFFER_BYTES in sizes
-            writer.transport.abort()
-
-    asyncio.run(scenario())

@@ -17,6 +17,7 @@ from server import status
 from server.status import Code, Status
 from tests.support.client import Client, Talk, refusal, until
 from tests.support.clock import FakeClock, settle
+from tests.support.loop import run_in_loop
 from tests.support.ops import fill_for_a_long_sweep
 from tests.support.serving import Running, running, served
 
@@ -191,7 +192,7 @@ def test_stopping_ends_open_streams_as_etcd_does() -> None:
                 assert await talk.refusal() == status.SERVER_STOPPED
             assert len(server.hub) == 0
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_a_half_closed_watch_is_ended_by_the_stop_as_well() -> None:
@@ -203,7 +204,7 @@ def test_a_half_closed_watch_is_ended_by_the_stop_as_well() -> None:
             await server.stop_serving()
             assert await watching.talk.refusal() == status.SERVER_STOPPED
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_after_the_stop_calls_find_nobody() -> None:
@@ -213,7 +214,7 @@ def test_after_the_stop_calls_find_nobody() -> None:
             await server.stop_serving()
             assert (await refusal(server.client.put(b"a"))).code == Code.UNAVAILABLE
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 # --- cancelled calls ---

@@ -12,6 +12,7 @@ from etcdpb.kv_pb2 import Event, KeyValue
 from mvcc.backend.memory import MemoryBackend
 from server import status
 from tests.support.client import Client, Watching, refusal, until
+from tests.support.loop import run_in_loop
 from tests.support.ops import delete, put, txn
 from tests.support.serving import Running, running, served
 
@@ -242,7 +243,7 @@ def test_a_deletion_at_the_compacted_revision_is_told_after_a_restart_too() -> N
                 event = (await watching.receive()).events[0]
                 assert event == Event(type=Event.DELETE, kv=KeyValue(key=b"a", mod_revision=3))
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 @served()

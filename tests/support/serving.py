@@ -40,6 +40,7 @@ from server.settings.urls import URL
 from server.transport.front import make_front
 from tests.support.client import Client
 from tests.support.clock import FakeClock
+from tests.support.loop import run_in_loop
 
 GRACE_S: Final = 5.0  # For calls under way at the stop; they end in milliseconds.
 _UNIX_MS: Final = 1_700_000_000_000  # The wall clock at the start: only lease ids depend on it.
@@ -198,9 +199,9 @@ def served(
 
             if on_disk:
                 with tempfile.TemporaryDirectory(prefix="tenure-") as directory:
-                    asyncio.run(run(Path(directory)))
+                    run_in_loop(run(Path(directory)))
             else:
-                asyncio.run(run(None))
+                run_in_loop(run(None))
 
         # What pytest is to see: the scenario's other parameters, and that it is no coroutine.
         del test.__wrapped__

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import httpx
 
+from tests.support.loop import run_in_loop
 from tests.support.serving import Running, running
 
 WAIT_S: Final = 10.0  # An answer that takes longer is none.
@@ -39,7 +40,7 @@ def web(**settings: Any) -> Callable[[Scenario], Callable[..., None]]:
                     named = {name: each for name, each in given.items() if name in parameters}
                     await scenario(**named, **arguments)
 
-            asyncio.run(run())
+            run_in_loop(run())
 
         del test.__wrapped__
         signature = inspect.signature(scenario)

@@ -21,6 +21,7 @@ from server.transport.streaming import SEND_AHEAD_BYTES
 from tests.server.http.support import WAIT_S, b64, web
 from tests.support.client import until
 from tests.support.clock import FakeClock
+from tests.support.loop import run_in_loop
 from tests.support.serving import Running, running
 
 CREATE: Final = b'{"create_request":{"key":"Zm9v"}}'
@@ -255,7 +256,7 @@ def test_an_answer_that_nobody_takes_is_dropped_after_a_time() -> None:
                 await peer.read()
             assert peer.resets[number] == h2.errors.ErrorCodes.CANCEL
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 @web(max_request_bytes=1000)

@@ -17,6 +17,7 @@ from server.transport.sniff import LINE_BYTES_MAX
 from tests.server.http.support import Wire, http_client, web, wired
 from tests.support.client import until
 from tests.support.clock import FakeClock
+from tests.support.loop import run_in_loop
 from tests.support.serving import Running, running
 
 BAD = "HTTP/1.1 400 "
@@ -176,7 +177,7 @@ def test_a_connection_that_asks_nothing_is_closed_in_the_end() -> None:
             for wire in (silent, undecided, unfinished, used):
                 await wire.close()
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_an_answer_that_nobody_takes_is_dropped_after_a_time_and_a_watch_is_not() -> None:
@@ -203,7 +204,7 @@ def test_an_answer_that_nobody_takes_is_dropped_after_a_time_and_a_watch_is_not(
                         await until(lambda: len(web.connections) == 1)
                 assert len(json.loads(await watcher.chunk())["result"]["events"]) >= 1
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 async def ended(wire: Wire) -> bool:
@@ -249,7 +250,7 @@ def test_http_can_be_given_urls_of_its_own_with_either_transport(transport: str)
                 await wire.send(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n")
                 assert b"HTTP/1.1" not in await wire.rest()
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_one_address_cannot_be_for_both() -> None:

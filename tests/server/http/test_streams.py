@@ -18,6 +18,7 @@ from server.status import NO_MESSAGE, RpcError
 from tests.server.http.support import WAIT_S, Wire, b64, web, wired
 from tests.support.client import until
 from tests.support.clock import settle
+from tests.support.loop import run_in_loop
 from tests.support.serving import Running
 
 FOO = b64("foo")
@@ -225,7 +226,7 @@ def test_no_more_is_read_of_a_request_than_its_service_takes() -> None:
         await asyncio.wait((serving,), timeout=WAIT_S)
         assert len(taken) == 8
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 def test_a_refusal_that_nobody_is_there_to_hear_is_not_logged() -> None:
@@ -257,7 +258,7 @@ def test_a_refusal_that_nobody_is_there_to_hear_is_not_logged() -> None:
         gc.collect()
         assert complaints == []
 
-    asyncio.run(scenario())
+    run_in_loop(scenario())
 
 
 async def _never(message: bytes) -> bytes:

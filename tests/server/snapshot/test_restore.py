@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from server.snapshot.writer import Row
 from tests.server.snapshot.rows import deleted, facts, lease, put, snapshot, user
 from tests.server.snapshot.support import ETCD_3_4, ETCD_3_5, Taken
 from tests.support.client import refusal
+from tests.support.loop import run_in_loop
 from tests.support.serving import Running, running
 
 TAKEN = pytest.mark.parametrize("taken", [ETCD_3_5, ETCD_3_4], ids=["3.5.1", "3.4.23"])
@@ -46,7 +46,7 @@ def _served(data_dir: Path, scenario: Callable[[Running], Awaitable[None]]) -> N
         async with running(directory=DataDir(data_dir).store) as server:
             await scenario(server)
 
-    asyncio.run(run())
+    run_in_loop(run())
 
 
 # --- from a real etcd ---
