@@ -33,6 +33,9 @@ def varint(number: int) -> bytes:
         return bytes((number & 0x7F | 0x80, number >> 7))
     if 0 <= number < 0x20_0000:
         return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
+    if 0 <= number < 0x1000_0000:
+        low, middle = number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80
+        return bytes((low, middle, number >> 14 & 0x7F | 0x80, number >> 21))
     number &= 0xFFFF_FFFF_FFFF_FFFF
     out = bytearray()
     while number > 0x7F:

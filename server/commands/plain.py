@@ -78,8 +78,9 @@ class GuardedPut(WritesOnly):
         if state.auth.enabled or state.alarms.raised:
             self.ordinary().check(state)
         put = self._put
-        entry = state.store.index.live(put.key)
-        self._holds = self._mod_revision == (0 if entry is None else entry.mod_revision)
+        entry = state.store.index.entries.get(put.key)
+        mod_revision = 0 if entry is None or entry.frame is None else entry.mod_revision
+        self._holds = self._mod_revision == mod_revision
         if self._holds and put.lease:
             state.lessor.lookup(LeaseID(put.lease))
 

@@ -20,8 +20,12 @@ from server.header import revision_only
 _EMPTY_HEADER: Final = b"\x0a\x00"  # The header of a nested transaction's answer, as etcd's.
 _SUCCEEDED: Final = b"\x10\x01"  # TxnResponse.succeeded, field 2.
 _RESPONSES: Final = b"\x1a"  # TxnResponse.responses, field 3.
-# What stands before the header of a single put's answer, by that header's size.
-_PUT_DONE: Final = [_SUCCEEDED + _RESPONSES + bytes((size + 2, 0x12, size)) for size in range(16)]
+# What stands before the revision in the header of a single put's answer, by that varint's size: a
+# response of so many bytes, which is a response_put, which has a header, which has a revision.
+_PUT_DONE: Final = [
+    _SUCCEEDED + _RESPONSES + bytes((size + 5, 0x12, size + 3, 0x0A, size + 1, 0x18))
+    for size in range(11)
+]
 _MORE: Final = b"\x18\x01"  # RangeResponse.more, field 3.
 _COUNT: Final = b"\x20"  # RangeResponse.count, field 4.
 _ONE: Final = _COUNT + b"\x01"
@@ -70,8 +74,8 @@ def guarded_response(header: bytes, result: GuardedResult) -> bytes:
     """The answer to the transaction that a guarded put is."""
     revision, is_put, shown = result
     if is_put:
-        inner = revision_only(revision)
-        return b"".join((header, _PUT_DONE[len(inner)], inner))
+        number = varint(revision)
+        return b"".join((header, _PUT_DONE[len(number)], number))
     answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult] = []
     if shown is not None:
         answers.append(RangeAnswer(revision, RangeResult(shown, len(shown), more=False)))

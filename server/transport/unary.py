@@ -151,7 +151,9 @@ class UnaryCall(Rpc):
             connection.window -= size
             connection.send(answer_one(self.id, message))
             self.is_over = True
-            if self.is_placed:
+            if self.is_placed and self.is_remote_closed:
+                connection.end(self.id)  # As `_forget` would, but for one call less.
+            else:
                 self._forget()
             return
         connection.send_block(0, self.id, RESPONSE_HEADERS)
