@@ -208,21 +208,24 @@ class Requests(Peer):
         Raises:
             MalformedError
         """
-        rest = [field for field in fields if field.name != _TIMEOUT]
-        if len(rest) < len(fields) - 1:
-            return Head(fields)
+        at = len(fields) - 1
+        while at >= 0 and fields[at].name != _TIMEOUT:  # It stands near the end.
+            at -= 1
+        rest = fields if at < 0 else fields[:at] + fields[at + 1 :]
         # A head keeps its fields, so as long as it is known no other field has the id of one.
         names = tuple(map(id, rest))
         head = self._known.get(names)
         if head is None:
+            if any(field.name == _TIMEOUT for field in rest):
+                return Head(fields)  # Which has more than one.
             head = Head(rest)
             if len(self._known) >= BLOCKS_MAX:
                 self._known.clear()
             self._known[names] = head
-        if len(rest) == len(fields):
+        if at < 0:
             return head
-        at, timeout = next(pair for pair in enumerate(fields) if pair[1].name == _TIMEOUT)
-        if not timeout.is_valid or any(field.name[:1] == b":" for field in rest[at : at + 1]):
+        timeout = fields[at]
+        if not timeout.is_valid or (at < len(rest) and rest[at].name[:1] == b":"):
             raise MalformedError(f"header {timeout.name!r}, or one behind it")
         return head.with_timeout(parse_timeout(timeout.value))
 

@@ -335,15 +335,25 @@ class StreamingCall(Rpc):
         unsent = self.unsent
         assert unsent is not None
         body = prefixed(message)
-        if (
-            len(unsent) >= SEND_NOW_MESSAGES_MAX
-            or self.unsent_bytes + len(body) > SEND_AHEAD_BYTES
-            or self._is_far_ahead()
+        size = len(body)
+        if size > SEND_AHEAD_BYTES or (
+            unsent
+            and (
+                len(unsent) >= SEND_NOW_MESSAGES_MAX
+                or self.unsent_bytes + size > SEND_AHEAD_BYTES
+                or self._is_far_ahead()
+            )
         ):
             return False
-        self._counts.messages_sent += 1
-        self._counts.sent_bytes += len(message)
-        self._send(body)
+        counts = self._counts
+        counts.messages_sent += 1
+        counts.sent_bytes += len(message)
+        # As `_send`, for a watcher among thousands.
+        unsent.append(body)
+        self.unsent_bytes += size
+        if not self._is_dirty:
+            self._is_dirty = True
+            self.on_dirty(self)
         return True
 
     def _is_far_ahead(self) -> bool:
