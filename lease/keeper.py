@@ -42,6 +42,14 @@ class Keeper:
         self.slots = self._deadlines.slots
         self.kept += lease.slot != SCRAP
 
+    def keep_all(self, leases: Collection[Lease]) -> None:
+        """`keep` for each."""
+        assign = self._deadlines.assign
+        for lease in leases:
+            lease.slot = slot = assign(lease.id)
+            self.kept += slot != SCRAP
+        self.slots = self._deadlines.slots
+
     def forget(self, lease: Lease) -> None:
         """Take a lease's slot away."""
         self.kept -= lease.slot != SCRAP

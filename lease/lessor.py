@@ -317,8 +317,7 @@ class Lessor(Holdings):
         """
         leases = self._records.read()
         self._reset(leases)
-        for lease in leases.values():
-            self._keeper.keep(lease)
+        self._keeper.keep_all(leases.values())
 
     def stop(self) -> None:
         """Let go of everything held in memory, not primary. The records stay on disk."""

@@ -47,7 +47,7 @@ def restore(store: Store) -> None:
         except DecodeError as error:
             raise CorruptRecordError(_COLUMN, row_key, f"no KeyValue: {error}") from error
         if main > floor:
-            if (main, sub) != (last, last_sub + 1) and (main, sub) != (last + 1, 0):
+            if sub if main == last + 1 else main != last or sub != last_sub + 1:
                 reason = f"does not follow revision {last}.{last_sub}"
                 raise CorruptRecordError(_COLUMN, row_key, reason)
             last, last_sub = main, sub
@@ -64,11 +64,11 @@ def restore(store: Store) -> None:
             if not key or kv.mod_revision != main:
                 raise _bad_value(row_key, kv)
             if entry is None or entry.frame is None:
-                expected = main, 1
+                created, versions = main, 1
             else:
-                expected = entry.create_revision, entry.version + 1
-            if main > floor and (create, version) != expected:
-                raise _bad_succession(row_key, kv, expected)
+                created, versions = entry.create_revision, entry.version + 1
+            if (create != created or version != versions) and main > floor:
+                raise _bad_succession(row_key, kv, created, versions)
             if create == main:
                 create = main  # One object for both.
             framed = frame(value)
@@ -98,10 +98,12 @@ def _bad_value(row_key: bytes, kv: KeyValue) -> CorruptRecordError:
     return CorruptRecordError(_COLUMN, row_key, f"its mod_revision is {kv.mod_revision}")
 
 
-def _bad_succession(row_key: bytes, kv: KeyValue, expected: tuple[int, int]) -> CorruptRecordError:
-    """`expected` are create_revision and version that follow from the row before."""
+def _bad_succession(
+    row_key: bytes, kv: KeyValue, created: int, versions: int
+) -> CorruptRecordError:
+    """`created` and `versions` are what follows from the row before."""
     reason = (
         f"created at {kv.create_revision} with version {kv.version}, "
-        f"where {expected[0]} and {expected[1]} belong"
+        f"where {created} and {versions} belong"
     )
     return CorruptRecordError(_COLUMN, row_key, reason)

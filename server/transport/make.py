@@ -8,7 +8,6 @@ from server.settings.config import Config
 from server.tls import ServerTLS
 from server.transport.base import Transport
 from server.transport.dispatch import MethodTable
-from server.transport.grpcio import GrpcioServer
 from server.transport.http1 import WebServer
 from server.transport.native import NativeServer
 from server.transport.room import Room
@@ -40,6 +39,9 @@ def make_transport(
             tls=tls,
             web=web,
         )
+    # Only here: the other transport, and the start of whoever uses that, do without grpc.
+    from server.transport.grpcio import GrpcioServer
+
     return GrpcioServer(
         methods,
         max_request_bytes=config.max_request_bytes,
