@@ -55,6 +55,7 @@ from server.pending import (
     Waiter,
     in_steps,
     is_own,
+    take_clients,
 )
 from server.reads import Reads
 from server.slow import Slow
@@ -207,9 +208,8 @@ class Engine:
         if self._in_flight and lease.id in self._state.unsettled:
             return False
         now = self._clock.now()
-        is_alive = self._state.lessor.renew_known(
-            lease, now=now, horizon=self._lease_clock.observe(now)
-        )
+        horizon = self._lease_clock.observe(now)
+        is_alive = self._state.lessor.renew_known(lease, now=now, horizon=horizon)
         self.renewals += is_alive
         return is_alive
 
@@ -219,9 +219,8 @@ class Engine:
             unsettled = self._state.unsettled
             leases = list(takewhile(lambda lease: lease.id not in unsettled, leases))
         now = self._clock.now()
-        count = self._state.lessor.renew_all(
-            leases, now=now, horizon=self._lease_clock.observe(now)
-        )
+        horizon = self._lease_clock.observe(now)
+        count = self._state.lessor.renew_all(leases, now=now, horizon=horizon)
         self.renewals += count
         return count
 
@@ -256,17 +255,10 @@ class Engine:
             if call is not NOBODY and not is_own(encode):
                 timed_out.append(call)
                 group[index] = (NOBODY, encode, result, refusal)
-        kept: list[Pending] = []
-        for _ in range(max(0, asked.commands - taken)):
-            pending = self._queue.popleft()
-            _, call, encode, size_bytes = pending
-            if call is NOBODY or is_own(encode):
-                kept.append(pending)
-                continue
+        for _, call, _, size_bytes in take_clients(self._queue, asked.commands - taken):
             self._queue_bytes -= size_bytes
             self._forgotten += 1
             timed_out.append(call)
-        self._queue.extendleft(reversed(kept))
         for call in timed_out:
             call.fail(RpcError(status.REQUEST_TIMED_OUT))
         self.given_up += len(timed_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -103,3 +104,15 @@ class Waiter(Generic[ResultT]):
 def is_own(encode: Callable[[Any], bytes]) -> bool:
     """Whether the server itself waits for a command: its result is then kept, not encoded."""
     return isinstance(getattr(encode, "__self__", None), Waiter)
+
+
+def take_clients(queue: deque[Pending], count: int) -> list[Pending]:
+    """Take those that clients wait for out of the first `count` of `queue`, if it is above 0."""
+    taken: list[Pending] = []
+    kept: list[Pending] = []
+    for _ in range(max(0, count)):
+        pending = queue.popleft()
+        _, call, encode, _ = pending
+        (kept if call is NOBODY or is_own(encode) else taken).append(pending)
+    queue.extendleft(reversed(kept))
+    return taken
