@@ -198,8 +198,7 @@ class Engine:
             LeaseDueError: too late; `ExpireLease` is what comes next.
         """
         now = self._clock.now()
-        horizon = self._lease_clock.observe(now)
-        ttl = self._state.lessor.renew(lease_id, now=now, horizon=horizon)
+        ttl = self._state.lessor.renew(lease_id, now=now, horizon=self._lease_clock.observe(now))
         self.renewals += 1
         return ttl
 
