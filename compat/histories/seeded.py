@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from etcdpb.rpc_pb2 import RangeRequest
-from lease import record
 from lease.lease import Lease, LeaseID
 from lease.lessor import Lessor
 from mvcc.backend.base import Batch, Column
@@ -107,21 +106,18 @@ def reply_before_fsync() -> None:
 
 def renewal_lost() -> None:
     """A keepalive is answered with its TTL, and some leases are none the better for it."""
-    renew, renew_all = Lessor.renew, Lessor.renew_all
+    renew_known, renew_all = Lessor.renew_known, Lessor.renew_all
 
     def forget(leases: Iterable[Lease], before: Sequence[float]) -> None:
         for lease, expiry in zip(leases, before, strict=False):
             if lease.id % EVERY == 0:
                 lease.expiry = expiry
 
-    def renew_one(
-        self: Lessor, lease_id: LeaseID, *, now: float, horizon: float | None = None
-    ) -> int:
-        lease = self.lookup(lease_id)
+    def renew_one(self: Lessor, lease: Lease, *, now: float, horizon: float) -> bool:
         before = lease.expiry
-        ttl = renew(self, lease_id, now=now, horizon=horizon)
+        is_renewed = renew_known(self, lease, now=now, horizon=horizon)
         forget([lease], [before])
-        return ttl
+        return is_renewed
 
     def renew_many(self: Lessor, leases: Iterable[Lease], *, now: float, horizon: float) -> int:
         some = list(leases)
@@ -130,7 +126,7 @@ def renewal_lost() -> None:
         forget(some, before)
         return count
 
-    Lessor.renew = renew_one  # type: ignore[method-assign]
+    Lessor.renew_known = renew_one  # type: ignore[method-assign]
     Lessor.renew_all = renew_many  # type: ignore[method-assign]
 
 
@@ -144,7 +140,8 @@ def revoke_not_atomic() -> None:
             txn = self._range_deleter()
             txn.delete_range(key, None)
             txn.end()
-        self._bucket.delete(record.encode_key(lease_id))
+        self._keeper.forget(lease)
+        self._records.delete(lease)
         self.detach(lease_id, keys)
         del self._leases[lease_id]
         lease.expiry = float("-inf")
@@ -171,21 +168,20 @@ def watch_gap_on_resume() -> None:
 
 
 def stale_read() -> None:
-    """A range is sometimes answered as the store was a little before, header and all."""
-    fresh = KVService._range
+    """A key is sometimes shown as it was a little before, header and all."""
+    fresh = KVService._get
     asked = 0
 
-    def stale(self: Any, request: RangeRequest) -> bytes:
+    def stale(self: Any, key: bytes) -> bytes:
         nonlocal asked
         asked += 1
         revision = self._store.published - STALE_BY
-        if request.revision or asked % EVERY or revision <= max(1, self._store.compact_revision):
-            return fresh(self, request)
-        past = RangeRequest.FromString(request.SerializeToString())
-        past.revision = revision
+        if asked % EVERY or revision <= max(1, self._store.compact_revision):
+            return fresh(self, key)
+        past = RangeRequest(key=key, revision=revision)
         return encode.range_response(self._headers.at(revision), range_keys(self._store, past))
 
-    KVService._range = stale  # type: ignore[method-assign]
+    KVService._get = stale  # type: ignore[method-assign]
 
 
 NONE: Final = "none"
