@@ -102,7 +102,7 @@ class Engine:
         self._reads = Reads(state, self._on_long_answer)
         self._group: list[Applied] = []
         self._is_scheduled = False
-        self._in_flight = False
+        self.in_flight = False  # A group is; then nobody may look. Read-only for others.
         self._settling: list[asyncio.Future[None]] = []
         self.renewals = 0  # Leases renewed so far.
         self._groups = 0
@@ -131,7 +131,7 @@ class Engine:
             raise TooManyRequestsError
         self._queue.append((command, call, encode, size_bytes))
         self._queue_bytes += size_bytes
-        if not self._is_scheduled and not self._in_flight:
+        if not self._is_scheduled and not self.in_flight:
             self._schedule()
 
     async def run(self, command: Command[ResultT], caller: Caller = THE_SERVER) -> ResultT:
@@ -159,7 +159,7 @@ class Engine:
         Raises:
             TooManyRequestsError: too many reads wait already. And what `answer` raises.
         """
-        if not self._in_flight:
+        if not self.in_flight:
             self._state.caller = call
             reply = answer(request)
             if isinstance(reply, bytes):
@@ -171,7 +171,7 @@ class Engine:
 
     async def settled(self) -> None:
         """Return once no group is in flight; the caller may read until it next awaits."""
-        while self._in_flight:
+        while self.in_flight:
             # A future for each, so that it is woken by the very next thing the loop does: one
             # step more, and the next group is applied before it has looked.
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -180,13 +180,13 @@ class Engine:
 
     async def drained(self) -> None:
         """Return once nothing is queued or in flight."""
-        while self._queue or self._in_flight or self._is_scheduled or self._reads.is_busy:
+        while self._queue or self.in_flight or self._is_scheduled or self._reads.is_busy:
             await self.settled()
             await asyncio.sleep(0)
 
     def is_settled(self, lease_id: LeaseID) -> bool:
         """Whether what memory says of this lease is durable."""
-        return not self._in_flight or lease_id not in self._state.unsettled
+        return not self.in_flight or lease_id not in self._state.unsettled
 
     # --- renewing ---
 
@@ -204,7 +204,7 @@ class Engine:
 
     def renew_known(self, lease: Lease) -> bool:
         """`renew` for a lease that `lookup` gave; false if it is not settled or not alive."""
-        if self._in_flight and lease.id in self._state.unsettled:
+        if self.in_flight and lease.id in self._state.unsettled:
             return False
         now = self._clock.now()
         horizon = self._lease_clock.observe(now)
@@ -214,7 +214,7 @@ class Engine:
 
     def renew_all(self, leases: list[Lease]) -> int:
         """`renew` for leases of `lookup`; returns how many, up to one not settled or not alive."""
-        if self._in_flight and self._state.unsettled:
+        if self.in_flight and self._state.unsettled:
             unsettled = self._state.unsettled
             leases = list(takewhile(lambda lease: lease.id not in unsettled, leases))
         now = self._clock.now()
@@ -274,7 +274,7 @@ class Engine:
         return EngineStats(len(self._queue), self._groups, self._commands)
 
     def _schedule(self) -> None:
-        if not self._is_scheduled and not self._in_flight:
+        if not self._is_scheduled and not self.in_flight:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._turn)
 
@@ -311,7 +311,7 @@ class Engine:
                 if result.__class__ is GeneratorType:
                     group.append((call, encode, None, None))
                     self._count_group()
-                    self._in_flight = True  # Nobody looks at what is half made.
+                    self.in_flight = True  # Nobody looks at what is half made.
                     in_steps(result, partial(self._on_long_change, command, began), self._end)
                     return
             ended = clock()
@@ -338,12 +338,12 @@ class Engine:
     def _write_group(self) -> None:
         batch = self._store.take_batch()
         if len(batch):
-            self._in_flight = True
+            self.in_flight = True
             self._backend.write(batch)
             is_small = len(self._group) <= SMALL_GROUP_COMMANDS_MAX and not self._queue
             self._flusher.flush(self._on_flushed, is_small=is_small)
         else:
-            self._in_flight = False
+            self.in_flight = False
             self._settle()
 
     def _on_flushed(self, error: BaseException | None) -> None:
@@ -352,14 +352,14 @@ class Engine:
             self._end(error)
             return
         try:
-            self._in_flight = False
+            self.in_flight = False
             self._settle()
         except BaseException as bug:  # noqa: BLE001  # as in `_turn`
             self._end(bug)
 
     def _end(self, error: BaseException) -> None:
         """Never settle again: whoever still comes waits, even if the process takes time to end."""
-        self._in_flight = True
+        self.in_flight = True
         self._on_fatal(error)
 
     def _settle(self) -> None:
