@@ -15,10 +15,7 @@ from tests.mvcc.backend.support import files_limited_to
 
 FIRST: Final = 100  # The sequence that a new journal counts on from.
 
-
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "STEP_BYTES", 8192)
+pytestmark = pytest.mark.usefixtures("small_steps")
 
 
 def made(directory: Path, *payloads: bytes) -> Journal:

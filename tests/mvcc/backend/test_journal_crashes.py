@@ -9,14 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvcc.backend import journal
 from mvcc.backend.journal import FILE_NAMES, SECTOR_BYTES, Journal, find
 from tests.mvcc.backend.test_journal import FIRST, made, turned
 
-
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "STEP_BYTES", 8192)
+pytestmark = pytest.mark.usefixtures("small_steps")
 
 
 @given(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mvcc.backend import journal
 from mvcc.backend.errors import BackendCorruptError, BackendIOError
 from mvcc.backend.journal import FILE_NAMES, RECORDS_AT, Journal, find
 from mvcc.backend.remains import Remains, put_empty_journal, read_remains
@@ -14,10 +13,7 @@ from tests.mvcc.backend.support import flip_a_bit
 
 FIRST = 100  # The sequence that the journal counts on from.
 
-
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "STEP_BYTES", 8192)
+pytestmark = pytest.mark.usefixtures("small_steps")
 
 
 def written(path: Path, *payloads: bytes) -> Journal:
