@@ -1,8 +1,9 @@
 """The requests that are sent most, taken apart by hand: a Get, a put, a guarded put.
 
 Each function gives nothing for whatever is not in the plainest form, as every encoder writes it;
-such a message is parsed. To parse one and ask for each field costs as much as all else that is
-done for it until it is queued: of a guarded put 9 us, of which this takes 3.
+such a message is parsed. For a guarded put this takes a fifth of the time of parsing it and asking
+for each field that is looked at until it is queued, for a put three quarters, for a Get a quarter
+(timeit).
 """
 
 from __future__ import annotations
