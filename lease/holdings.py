@@ -66,9 +66,7 @@ class Holdings:
         Raises:
             LeaseNotFoundError: there is no such lease; nothing has changed.
         """
-        lease = self._leases.get(lease_id)
-        if lease is None:
-            raise LeaseNotFoundError(lease_id)
+        lease = self.lookup(lease_id)
         self._items.add(lease, key)
         return lease.id
 

@@ -151,9 +151,7 @@ class UnaryCall(Rpc):
             connection.window -= size
             connection.send(answer_one(self.id, message))
             self.is_over = True
-            if self.is_placed and self.is_remote_closed:
-                connection.end(self.id)  # As `_forget` would, but for one call less.
-            else:
+            if self.is_placed:
                 self._forget()
             return
         connection.send_block(0, self.id, RESPONSE_HEADERS)
