@@ -20,7 +20,7 @@ so a renewal never has to ask.
 from __future__ import annotations
 
 import math
-from collections.abc import MutableSequence
+from collections.abc import MutableSequence, Sequence
 from typing import Final, Protocol
 
 from lease.lease import LeaseID
@@ -69,6 +69,10 @@ class Deadlines(Protocol):
         """A slot that says 0 and belongs to this lease from now on; `SCRAP` if there is no room."""
         ...
 
+    def assign_all(self, lease_ids: Sequence[LeaseID]) -> Sequence[int]:
+        """`assign` for each, before any slot was released: for a start, when there are millions."""
+        ...
+
     def release(self, slot: int) -> None:
         """Let go of a slot, its word first. Nothing happens to `SCRAP`."""
         ...
@@ -88,6 +92,9 @@ class Volatile:
 
     def assign(self, lease_id: LeaseID) -> int:  # noqa: ARG002  # it is all the same to it
         return SCRAP
+
+    def assign_all(self, lease_ids: Sequence[LeaseID]) -> Sequence[int]:
+        return [SCRAP] * len(lease_ids)
 
     def release(self, slot: int) -> None:
         assert slot == SCRAP

@@ -55,7 +55,10 @@ class LeaseDueError(LeaseError):
 
 
 class CorruptLeaseError(LeaseError):
-    """A row of the lease bucket that no lessor wrote. Not to be skipped: keys would stay."""
+    """A row of the lease bucket that no lessor wrote, or one that must be there and is not.
+
+    Not to be skipped: keys would stay.
+    """
 
     def __init__(self, key: bytes, reason: str) -> None:
         super().__init__(f"lease record {key.hex() or '(empty key)'}: {reason}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, ValuesView
 
 from lease.errors import LeaseNotFoundError
-from lease.items import Items
+from lease.items import Held, Items
 from lease.lease import NO_LEASE, Lease, LeaseID, by_expiry
 
 
@@ -58,17 +58,15 @@ class Holdings:
         """
         self._items.attach(self.lookup(lease_id), keys)
 
-    def adopt(self, lease_id: LeaseID, key: bytes) -> LeaseID:
-        """`attach` of a key that no lease has: for a start, when there are millions of them.
+    def adopt_all(self, held: Iterable[tuple[bytes, Held]]) -> None:
+        """`attach` every key that names a lease, while none is attached: for a start.
 
-        Returns the id, as the lease has it: an object of 32 bytes that need not be kept twice.
+        What names it has the lease's own id afterwards: 32 bytes that need not be kept twice.
 
         Raises:
-            LeaseNotFoundError: there is no such lease; nothing has changed.
+            CorruptLeaseError: one names a lease that is not there.
         """
-        lease = self.lookup(lease_id)
-        self._items.add(lease, key)
-        return lease.id
+        self._items.add_all(held, self._leases)
 
     def detach(self, lease_id: LeaseID, keys: Iterable[bytes]) -> None:
         """Let go of those of `keys` that are attached to this lease; others are not its matter.

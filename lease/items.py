@@ -6,9 +6,18 @@ lease exactly when the lease has the key.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Protocol
 
-from lease.lease import Lease
+from lease.errors import CorruptLeaseError
+from lease.lease import NO_LEASE, Lease, LeaseID
+from lease.record import encode_key
+
+
+class Held(Protocol):
+    """What says of a key which lease it belongs to."""
+
+    lease: int  # The id; `NO_LEASE` for none.
 
 
 class Items:
@@ -41,14 +50,25 @@ class Items:
                 self.keyed += 1
             lease.add_key(key)
 
-    def add(self, lease: Lease, key: bytes) -> None:
-        """`attach` of one key that no lease has."""
-        self._leases[key] = lease
-        if lease.keys is None:
-            self.keyed += 1
-            lease.keys = key
-        else:
-            lease.add_key(key)
+    def add_all(self, held: Iterable[tuple[bytes, Held]], leases: Mapping[LeaseID, Lease]) -> None:
+        """See `Holdings.adopt_all`. All in one loop: there are millions."""
+        by_key, by_id = self._leases, leases.get
+        keyed = 0
+        for key, holder in held:
+            if holder.lease == NO_LEASE:
+                continue
+            lease = by_id(holder.lease)  # type: ignore[call-overload]  # a LeaseID, if it is there
+            if lease is None:
+                reason = f"key {key!r} belongs to it, and it has no record"
+                raise CorruptLeaseError(encode_key(LeaseID(holder.lease)), reason)
+            holder.lease = lease.id
+            by_key[key] = lease
+            if lease.keys is None:
+                keyed += 1
+                lease.keys = key
+            else:
+                lease.add_key(key)
+        self.keyed += keyed
 
     def detach(self, lease: Lease, keys: Iterable[bytes]) -> None:
         """Let go of those of `keys` that are this lease's."""

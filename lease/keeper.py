@@ -6,7 +6,7 @@ expiry was, and before anybody is told of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from lease.deadlines import (
     NO_WORD,
@@ -43,12 +43,12 @@ class Keeper:
         self.kept += lease.slot != SCRAP
 
     def keep_all(self, leases: Collection[Lease]) -> None:
-        """`keep` for each."""
-        assign = self._deadlines.assign
-        for lease in leases:
-            lease.slot = slot = assign(lease.id)
-            self.kept += slot != SCRAP
+        """`keep` for each, while no lease was ever forgotten."""
+        slots = self._deadlines.assign_all([lease.id for lease in leases])
+        for lease, slot in zip(leases, slots, strict=True):
+            lease.slot = slot
         self.slots = self._deadlines.slots
+        self.kept += len(slots) - slots.count(SCRAP)
 
     def forget(self, lease: Lease) -> None:
         """Take a lease's slot away."""
@@ -68,10 +68,18 @@ class Keeper:
             self.turn(now)
         self.slots[lease.slot] = self.word
 
-    def began(self, lease: Lease) -> None:
-        """Write when the TTL began that the lease's expiry is the end of."""
-        if lease.slot != SCRAP:  # Made for each lease, at a start: not for nothing.
-            self.slots[lease.slot] = encode(tick_after(lease.expiry - lease.ttl))
+    def began_all(self, leases: Iterable[Lease]) -> None:
+        """Write of each lease when the TTL began that its expiry is the end of."""
+        if not self.kept:
+            return
+        slots = self.slots
+        words: dict[float, int] = {}  # Very many began together.
+        for lease in leases:
+            begin = lease.expiry - lease.ttl
+            word = words.get(begin)
+            if word is None:
+                word = words[begin] = encode(tick_after(begin))
+            slots[lease.slot] = word
 
     def served(self, until: float) -> None:
         """Write until when leases have been served."""

@@ -273,21 +273,19 @@ class Lessor(Holdings):
         Promoting a primary starts all over, as in etcd.
         """
 
-        def left(lease: Lease) -> float:
-            return lease.ttl_without(spent.get(lease.id, 0)) + extend
-
         self._primary = True
+        spent_of = spent.get
         for lease in self._leases.values():
-            lease.expiry = now + left(lease)
+            lease.expiry = now + (lease.ttl_without(spent_of(lease.id, 0)) + extend)
         if self._revoke_rate:
             leases = self.leases()
-            spread = pileup.spread(list(map(left, leases)), revoke_rate=self._revoke_rate)
+            left = [lease.ttl_without(spent_of(lease.id, 0)) + extend for lease in leases]
+            spread = pileup.spread(left, revoke_rate=self._revoke_rate)
             for lease, seconds in zip(leases, spread, strict=True):
                 lease.expiry = now + seconds
         self._wheel.clear()
-        for lease in self._leases.values():
-            self._wheel.add(lease, now=now)
-            self._keeper.began(lease)
+        self._wheel.add_all(self._leases.values(), now=now)
+        self._keeper.began_all(self._leases.values())
 
     def demote(self) -> None:
         """Stop being primary: nothing expires, nothing is renewed, `keep_time` is of no effect."""

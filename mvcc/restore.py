@@ -54,6 +54,17 @@ def restore(store: Store) -> None:
         in_use += len(row_key) + len(value)
         key = kv.key
         entry = entries_get(key)
+        # Nearly every row of a store that is kept compacted: a key's first version, as it must be.
+        if (
+            entry is None
+            and key
+            and not is_tombstone
+            and kv.version == 1
+            and kv.create_revision == main
+            and kv.mod_revision == main
+        ):
+            entries[key] = Entry(frame(value), main, main, sub, 1, kv.lease)
+            continue
         if is_tombstone:
             _check_tombstone(row_key, kv)
             if main > floor and (entry is None or entry.frame is None):
@@ -69,8 +80,6 @@ def restore(store: Store) -> None:
                 created, versions = entry.create_revision, entry.version + 1
             if (create != created or version != versions) and main > floor:
                 raise _bad_succession(row_key, kv, created, versions)
-            if create == main:
-                create = main  # One object for both.
             framed = frame(value)
         if entry is None:
             entries[key] = Entry(framed, create, main, sub, version, lease)

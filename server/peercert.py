@@ -9,9 +9,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-
-from cryptography import x509
 
 Certificate = Mapping[str, Any]
 
@@ -60,7 +59,8 @@ def serial_numbers(chain: Iterable[bytes]) -> list[int]:
     Raises:
         ValueError: one of them is none.
     """
-    return [x509.load_der_x509_certificate(each).serial_number for each in chain]
+    load = _x509().load_der_x509_certificate
+    return [load(each).serial_number for each in chain]
 
 
 def are_valid_at(chain: Iterable[bytes], unix_s: float) -> bool:
@@ -69,7 +69,7 @@ def are_valid_at(chain: Iterable[bytes], unix_s: float) -> bool:
     Raises:
         ValueError: one of them is none.
     """
-    loaded = [x509.load_der_x509_certificate(each) for each in chain]
+    loaded = list(map(_x509().load_der_x509_certificate, chain))
     return bool(loaded) and all(
         each.not_valid_before_utc.timestamp() <= unix_s <= each.not_valid_after_utc.timestamp()
         for each in loaded
@@ -85,6 +85,7 @@ def revoked_serials(data: bytes) -> frozenset[int]:
     Raises:
         ValueError: it is no such list.
     """
+    x509 = _x509()
     load = x509.load_pem_x509_crl if data.lstrip().startswith(_PEM_MARK) else x509.load_der_x509_crl
     return frozenset(entry.serial_number for entry in load(data))
 
@@ -111,6 +112,13 @@ class RevocationList:
             self._serials = revoked_serials(data)
             self._data = data
         return next((each for each in serial_numbers(chain) if each in self._serials), None)
+
+
+def _x509() -> ModuleType:
+    """Only when it is needed: who has no clients with certificates starts without it."""
+    from cryptography import x509
+
+    return x509
 
 
 def any_valid_for(certificate: Certificate, hosts: Sequence[str]) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from lease.deadlines import Deadlines
-from lease.errors import CorruptLeaseError, LeaseNotFoundError
-from lease.lessor import LeaseID, Lessor
+from lease.errors import CorruptLeaseError
+from lease.lessor import Lessor
 from mvcc.backend.base import Backend, Column
 from mvcc.backend.errors import BackendError
 from mvcc.backend.mark import Mark
@@ -40,6 +41,7 @@ META_TERM: Final = b"term"
 META_IDENTITY: Final = (META_FORMAT, _META_CLUSTER, _META_MEMBER)  # There together or not at all.
 _FIRST_TERM: Final = 2  # What a fresh etcd of one member answers.
 _SIGNED: Final = 1 << 63
+_ROWS_AT_ONCE: Final = 1000  # Whose size is taken as one.
 
 
 class RecoveryError(StartError):
@@ -78,11 +80,11 @@ class StoreLeaseBucket:
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Every row. The store's size counts the rows that pass: it was restored without them."""
-        size = 0
-        for key, value in self._store.backend.scan(Column.LEASE):
-            size += len(key) + len(value)
-            yield key, value
-        self._store.in_use += size
+        rows = self._store.backend.scan(Column.LEASE)
+        while some := list(islice(rows, _ROWS_AT_ONCE)):
+            for column in zip(*some, strict=True):
+                self._store.in_use += sum(map(len, column))
+            yield from some
 
 
 def recover(
@@ -136,7 +138,8 @@ def _recover(
         deadlines=deadlines,
     )
     lessor.recover()
-    _attach(store, lessor)
+    # Which keys a lease has is a fact of each key's newest record.
+    lessor.adopt_all(store.index.entries.items())
     alarms = Alarms()
     alarms.recover(backend)
     auth = AuthStore(StoreRows(store))
@@ -155,23 +158,6 @@ def _recover(
     for column in (Column.META, Column.ALARM, Column.CLUSTER):
         store.in_use += sum(len(key) + len(value) for key, value in backend.scan(column))
     return Recovered(state, identity, term, is_new=number == 0)
-
-
-def _attach(store: Store, lessor: Lessor) -> None:
-    """Give each key to its lease: that is a fact of the key's newest record.
-
-    Raises:
-        CorruptRecordError: a key's lease has no record. The two share a batch, so one was lost.
-    """
-    for key, entry in store.index.entries.items():
-        if entry.lease:
-            try:
-                entry.lease = lessor.adopt(LeaseID(entry.lease), key)
-            except LeaseNotFoundError as error:
-                reason = f"key {key!r} belongs to it, and it has no record"
-                raise CorruptRecordError(
-                    "lease", (entry.lease % (1 << 64)).to_bytes(8, "big"), reason
-                ) from error
 
 
 def _note_start(store: Store, auth: AuthStore, identity: Identity, term: int) -> None:

@@ -29,7 +29,6 @@ from typing import Any, Final
 from server import peercert
 from server.clock import Clock
 from server.log import fields
-from server.selfsigned import ensure_pair
 from server.settings.config import Config, StartError
 from server.settings.security import Security
 from server.settings.urls import URL
@@ -267,6 +266,8 @@ def open_tls(config: Config, clock: Clock, *, unix_s: Callable[[], float]) -> Se
         return None
     try:
         if config.makes_certificate:
+            from server.selfsigned import ensure_pair  # Only here, as in `peercert`.
+
             certificate, key = ensure_pair(
                 config.data_dir.absolute() / AUTO_DIRECTORY,
                 list(dict.fromkeys(_host(url) for url in secure)),

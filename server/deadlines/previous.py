@@ -35,6 +35,7 @@ from server.deadlines.layout import (
 )
 
 _SIGN: Final = 1 << 63
+_WORD_VALUES: Final = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +107,30 @@ def _doubt(page: mmap.mmap, words: memoryview, place: Place, last_start: int) ->
 
 def _read_slots(words: memoryview, clock: int) -> Previous:
     slots = words[SLOTS_WORD + SLOT_WORDS :]  # Without the first, which is scrap.
-    ids, checks, begins = (slots[each::SLOT_WORDS].tolist() for each in range(SLOT_WORDS))
+    stored_ids, checks, begins = (slots[each::SLOT_WORDS].tolist() for each in range(SLOT_WORDS))
     spent: dict[LeaseID, float] = {}
     twice: set[LeaseID] = set()
     damaged = 0
-    for stored_id, check, word in zip(ids, checks, begins, strict=True):
+    # Very many began together.
+    spent_since = {word: _seconds_since(word, clock) for word in set(begins)}
+    for stored_id, check, word in zip(stored_ids, checks, begins, strict=True):
         if not check:
             continue  # Empty, or a kill came before it was made.
-        begin = decode(word)
-        if check != check_of(stored_id) or (begin is None and word != NO_WORD):
+        seconds = spent_since[word]
+        if check != check_of(stored_id) or (seconds is None and word != NO_WORD):
             damaged += 1
             continue
-        lease_id = LeaseID(stored_id - 2 * (stored_id & _SIGN))
+        lease_id = LeaseID(stored_id - _WORD_VALUES if stored_id & _SIGN else stored_id)
         if lease_id in spent or lease_id in twice:
             twice.add(lease_id)
             spent.pop(lease_id, None)
             damaged += 1
-        elif begin is not None:
-            spent[lease_id] = (clock - begin) / TICKS_PER_S
+        elif seconds is not None:
+            spent[lease_id] = seconds
     return Previous(spent=spent, damaged=damaged)
+
+
+def _seconds_since(word: int, clock: int) -> float | None:
+    """From the begin that `word` says to the clock's word; None if it is no word."""
+    begin = decode(word)
+    return None if begin is None else (clock - begin) / TICKS_PER_S

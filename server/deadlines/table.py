@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import mmap
 import os
-from collections.abc import MutableSequence
+from array import array
+from collections.abc import MutableSequence, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -96,6 +97,22 @@ class DeadlineTable:
         self._ids[slot] = stored_id
         self._checks[slot] = check_of(stored_id)
         return slot
+
+    def assign_all(self, lease_ids: Sequence[LeaseID]) -> Sequence[int]:
+        """See `Deadlines`. Slots that never were assigned are filled as one."""
+        slots: list[int] = []
+        while left := len(lease_ids) - len(slots):
+            fresh = min(left, self._capacity - self._next)
+            if self._free or not fresh:
+                slots.append(self.assign(lease_ids[len(slots)]))
+                continue
+            begin, end = self._next, self._next + fresh
+            ids = array("q", lease_ids[len(slots) : len(slots) + fresh])
+            self._ids[begin:end] = memoryview(ids).cast("B").cast("Q")
+            self._checks[begin:end] = array("Q", map(check_of, self._ids[begin:end]))
+            slots += range(begin, end)
+            self._next = end
+        return slots
 
     def release(self, slot: int) -> None:
         """See `Deadlines`."""

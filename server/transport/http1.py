@@ -11,8 +11,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from email.utils import formatdate
-from functools import partial
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from h11 import LocalProtocolError, Request
 from starlette.types import Receive, Scope, Send
@@ -27,7 +26,9 @@ from server.tls_files import ALPN_HTTP1
 from server.transport.base import wait_until
 from server.transport.host import UNTAKEN_S
 from server.transport.room import Room
-from server.transport.websocket import WebSocketProtocol
+
+if TYPE_CHECKING:
+    from server.transport.websocket import WebSocketProtocol
 
 HEAD_BYTES_MAX: Final = 64 << 10  # Of a request line and its headers.
 IDLE_MAX_S: Final = 300  # etcd's ReadHeaderTimeout, and between two requests.
@@ -100,7 +101,7 @@ class WebServer:
             app,
             loop="none",
             http=H11Protocol,
-            ws=WebSocketProtocol,
+            ws="none",  # Known to the config before it is asked for, it would be imported now.
             ws_max_size=app.message_bytes_max,
             ws_ping_interval=keepalive_interval_s or None,
             ws_ping_timeout=keepalive_timeout_s or None,
@@ -116,7 +117,7 @@ class WebServer:
             h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         )
         self.config.load()
-        self.config.ws_protocol_class = partial(WebSocketProtocol, server=self)  # type: ignore[assignment]  # it is called, no more
+        self.config.ws_protocol_class = self._websocket  # type: ignore[assignment]  # it is called, no more
         self.state = ServerState()
         self._listeners: list[asyncio.Server] = []
         self._ticker: asyncio.Task[None] | None = None
@@ -128,6 +129,13 @@ class WebServer:
 
     def protocol(self) -> Http1Protocol:
         return Http1Protocol(self)
+
+    def _websocket(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any]
+    ) -> WebSocketProtocol:
+        from server.transport.websocket import WebSocketProtocol  # At the first; few ever ask.
+
+        return WebSocketProtocol(config, server_state, app_state, self)
 
     async def listen(self, url: URL) -> None:
         """Serve HTTP/1.1, and nothing else, on an address.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -99,6 +99,9 @@ class MemoryDeadlines:
         self.slots = [*self.slots, NO_WORD]
         self._ids.append(lease_id)
         return len(self.slots) - 1
+
+    def assign_all(self, lease_ids: Sequence[LeaseID]) -> Sequence[int]:
+        return [self.assign(lease_id) for lease_id in lease_ids]
 
     def release(self, slot: int) -> None:
         if slot != SCRAP:
