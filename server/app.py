@@ -164,10 +164,10 @@ class _Server:
                     extra=fields(path=str(directory.mark)),
                 )
             self._mark = Mark.open(directory.mark)
-            # Before it is opened: RocksDB would delete the log that it cannot read to its end.
-            self._mark.check_sequence(RocksBackend.stored_sequence(directory.store))
+            # Checked before RocksDB opens it, which deletes a log that it cannot read to its end.
+            check = self._mark.check_sequence
             self._backend = RocksBackend.open(
-                directory.store, fsync=not self._config.unsafe_no_fsync
+                directory.store, fsync=not self._config.unsafe_no_fsync, check=check
             )
         except (BackendCorruptError, CorruptMarkError, StoreShortError) as error:
             raise StartError(f"{error}. {directory.way_on}") from error

@@ -16,14 +16,14 @@ What is always true:
 
 A store written before there was a journal has RocksDB's own log, which RocksDB replays to a point
 in time: it drops, silently, everything after a flipped bit. `mark.Mark` is how that is noticed. And
-opening deletes that log, with what it dropped, so `stored_sequence` is asked first: a store that is
-refused is left as it was found.
+RocksDB deletes that log, with what it dropped, as it opens; so `open` has the sequence checked
+first: a store that is refused is left as it was found.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -168,10 +168,13 @@ class RocksBackend:
         self._journal.sync()
 
     @classmethod
-    def open(cls, path: Path, *, fsync: bool = True) -> RocksBackend:
+    def open(
+        cls, path: Path, *, fsync: bool = True, check: Callable[[int], None] | None = None
+    ) -> RocksBackend:
         """Open the store in directory `path`, making directory and store if there is none.
 
-        `fsync` False is for those who can lose it: nothing waits for the disk.
+        `fsync` False is for those who can lose it: nothing waits for the disk. `check` is given
+        what `stored_sequence` gives, before a byte is changed, and raises what is to be raised.
 
         Raises:
             NewerFormatError: it has column families that this version does not know.
@@ -186,6 +189,8 @@ class RocksBackend:
             _refuse_unknown(path)
             options = make_options()
             found = find(path)
+            if check is not None:
+                check(_stored_sequence(path, found))
             database = Rdict(str(path), options, dict.fromkeys(COLUMN_NAMES, options))
             backend = cls(path, database, found, fsync=fsync)
             try:
@@ -208,22 +213,11 @@ class RocksBackend:
         Raises:
             BackendError: what `open` would raise.
         """
-        _refuse_remains(path)
-        if not (path / "CURRENT").exists():
-            return 0
         try:
+            _refuse_remains(path)
             refuse_torn_manifest(path)
             _refuse_unknown(path)
-            found = find(path)
-            if found is not None:
-                return found.last
-            options = make_options()
-            families = dict.fromkeys(Rdict.list_cf(str(path)), options)
-            database = Rdict(str(path), options, families, access_type=AccessType.read_only())
-            try:
-                return int(database.latest_sequence_number())
-            finally:
-                database.close()
+            return _stored_sequence(path, find(path))
         except BackendError:
             raise
         except Exception as error:
@@ -352,6 +346,21 @@ class RocksBackend:
             except Exception as error:  # noqa: BLE001  # the caller raises it, once all are closed
                 failure = error
         return failure
+
+
+def _stored_sequence(path: Path, found: Found | None) -> int:
+    """See `RocksBackend.stored_sequence`; `found` is the journal."""
+    if found is not None:
+        return found.last
+    if not (path / "CURRENT").exists():
+        return 0
+    options = make_options()
+    families = dict.fromkeys(Rdict.list_cf(str(path)), options)
+    database = Rdict(str(path), options, families, access_type=AccessType.read_only())
+    try:
+        return int(database.latest_sequence_number())
+    finally:
+        database.close()
 
 
 def _refuse_remains(path: Path) -> None:
