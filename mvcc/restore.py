@@ -7,6 +7,9 @@ only one that is damaged. (What is missing at the end the acknowledged-revision 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from operator import attrgetter
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -17,10 +20,13 @@ from mvcc.compaction import META_FINISHED, META_FREED, META_SCHEDULED
 from mvcc.entry import Entry
 from mvcc.errors import CorruptRecordError
 from mvcc.record import frame
-from mvcc.revision import decode
+from mvcc.revision import decode_all
 from mvcc.store import FIRST_REVISION, NEVER_COMPACTED, Store, read_meta
 
 _COLUMN: Final = "key"
+ROWS_AT_ONCE: Final = 250  # Parsed as one, in C: a sixth less for a whole start than one by one.
+_Fields = tuple[bytes, int, int, int, int]
+_fields_of: Final = attrgetter("key", "create_revision", "mod_revision", "version", "lease")
 _NO_SUB: Final = -2  # No row can follow it within its revision.
 
 
@@ -38,81 +44,89 @@ def restore(store: Store) -> None:
     floor = store.compact_revision
     last, last_sub = max(FIRST_REVISION, floor), _NO_SUB
     in_use = 0
-    parse = KeyValue.FromString
     entries_get = entries.get
-    for row_key, value in backend.scan(Column.KEY):
-        main, sub, is_tombstone = decode(row_key)
-        try:
-            kv = parse(value)
-        except DecodeError as error:
-            raise CorruptRecordError(_COLUMN, row_key, f"no KeyValue: {error}") from error
-        if main > floor:
-            if sub if main == last + 1 else main != last or sub != last_sub + 1:
-                reason = f"does not follow revision {last}.{last_sub}"
-                raise CorruptRecordError(_COLUMN, row_key, reason)
-            last, last_sub = main, sub
-        in_use += len(row_key) + len(value)
-        key = kv.key
-        entry = entries_get(key)
-        # Nearly every row of a store that is kept compacted: a key's first version, as it must be.
-        if (
-            entry is None
-            and key
-            and not is_tombstone
-            and kv.version == 1
-            and kv.create_revision == main
-            and kv.mod_revision == main
+    rows = backend.scan(Column.KEY)
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        row_keys, values = zip(*some, strict=True)
+        in_use += sum(map(len, row_keys)) + sum(map(len, values))
+        for (main, sub, is_tombstone), (key, create, mod, version, lease), row_key, value in zip(
+            decode_all(row_keys), _fields(row_keys, values), row_keys, values, strict=True
         ):
-            entries[key] = Entry(frame(value), main, main, sub, 1, kv.lease)
-            continue
-        if is_tombstone:
-            _check_tombstone(row_key, kv)
-            if main > floor and (entry is None or entry.frame is None):
-                raise CorruptRecordError(_COLUMN, row_key, "it deletes a key that was not there")
-            framed, create, version, lease = None, 0, 0, 0
-        else:
-            create, version, lease = kv.create_revision, kv.version, kv.lease
-            if not key or kv.mod_revision != main:
-                raise _bad_value(row_key, kv)
-            if entry is None or entry.frame is None:
-                created, versions = main, 1
+            if main > floor:
+                if sub if main == last + 1 else main != last or sub != last_sub + 1:
+                    reason = f"does not follow revision {last}.{last_sub}"
+                    raise CorruptRecordError(_COLUMN, row_key, reason)
+                last, last_sub = main, sub
+            entry = entries_get(key)
+            if is_tombstone:
+                _check_tombstone(row_key, value)
+                if main > floor and (entry is None or entry.frame is None):
+                    raise CorruptRecordError(
+                        _COLUMN, row_key, "it deletes a key that was not there"
+                    )
+                framed = None
             else:
-                created, versions = entry.create_revision, entry.version + 1
-            if (create != created or version != versions) and main > floor:
-                raise _bad_succession(row_key, kv, created, versions)
-            framed = frame(value)
-        if entry is None:
-            entries[key] = Entry(framed, create, main, sub, version, lease)
-            continue
-        entry.supersede()
-        entry.frame = framed
-        entry.create_revision = create
-        entry.mod_revision = main
-        entry.sub = sub
-        entry.version = version
-        entry.lease = lease
+                if not key or mod != main:
+                    raise _bad_value(row_key, key, mod)
+                if entry is None or entry.frame is None:
+                    created, versions = main, 1
+                else:
+                    created, versions = entry.create_revision, entry.version + 1
+                if create != created or version != versions:
+                    if main > floor:
+                        raise _bad_succession(row_key, create, version, created, versions)
+                else:
+                    create = created  # One object for both.
+                framed = frame(value)
+            if entry is None:
+                entries[key] = Entry(framed, create, main, sub, version, lease)
+                continue
+            entry.supersede()
+            entry.frame = framed
+            entry.create_revision = create
+            entry.mod_revision = main
+            entry.sub = sub
+            entry.version = version
+            entry.lease = lease
     store.index.load(entries)
     store.current = store.published = last
     store.in_use = in_use
 
 
-def _check_tombstone(row_key: bytes, kv: KeyValue) -> None:
+def _fields(row_keys: Sequence[bytes], values: Sequence[bytes]) -> Iterable[_Fields]:
+    """What the values say.
+
+    Raises:
+        CorruptRecordError: one of them is no KeyValue.
+    """
+    try:
+        return list(map(_fields_of, map(KeyValue.FromString, values)))
+    except DecodeError:  # Of which?
+        return [_fields_of(_parsed(*row)) for row in zip(row_keys, values, strict=True)]
+
+
+def _parsed(row_key: bytes, value: bytes) -> KeyValue:
+    try:
+        return KeyValue.FromString(value)
+    except DecodeError as error:
+        raise CorruptRecordError(_COLUMN, row_key, f"no KeyValue: {error}") from error
+
+
+def _check_tombstone(row_key: bytes, value: bytes) -> None:
+    kv = KeyValue.FromString(value)
     if not kv.key or kv != KeyValue(key=kv.key):
         raise CorruptRecordError(_COLUMN, row_key, "a tombstone has a key and nothing else")
 
 
-def _bad_value(row_key: bytes, kv: KeyValue) -> CorruptRecordError:
-    if not kv.key:
+def _bad_value(row_key: bytes, key: bytes, mod: int) -> CorruptRecordError:
+    if not key:
         return CorruptRecordError(_COLUMN, row_key, "it has no key")
-    return CorruptRecordError(_COLUMN, row_key, f"its mod_revision is {kv.mod_revision}")
+    return CorruptRecordError(_COLUMN, row_key, f"its mod_revision is {mod}")
 
 
 def _bad_succession(
-    row_key: bytes, kv: KeyValue, created: int, versions: int
+    row_key: bytes, create: int, version: int, created: int, versions: int
 ) -> CorruptRecordError:
     """`created` and `versions` are what follows from the row before."""
-    reason = (
-        f"created at {kv.create_revision} with version {kv.version}, "
-        f"where {created} and {versions} belong"
-    )
+    reason = f"created at {create} with version {version}, where {created} and {versions} belong"
     return CorruptRecordError(_COLUMN, row_key, reason)

@@ -7,6 +7,7 @@ in which the changes were made, and HashKV can agree with etcd's bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from struct import Struct
 from typing import Final
 
@@ -16,6 +17,7 @@ _LAYOUT: Final = Struct(">QcQ")
 _SEPARATOR: Final = b"_"
 _TOMBSTONE: Final = b"t"
 _LENGTH: Final = 17
+_MAIN_BYTES: Final = 8
 _pack: Final = _LAYOUT.pack
 _unpack: Final = _LAYOUT.unpack_from
 
@@ -41,3 +43,16 @@ def decode(row_key: bytes) -> tuple[int, int, bool]:
         if separator == _SEPARATOR:
             return main, sub, length != _LENGTH
     raise CorruptRecordError("key", row_key, "the row's key is no revision")
+
+
+def decode_all(row_keys: Sequence[bytes]) -> Iterable[tuple[int, int, bool]]:
+    """`decode` of each.
+
+    Raises:
+        CorruptRecordError: one is no revision.
+    """
+    joined = b"".join(row_keys)
+    count = len(row_keys)
+    if {*map(len, row_keys)} != {_LENGTH} or joined[_MAIN_BYTES::_LENGTH] != _SEPARATOR * count:
+        return list(map(decode, row_keys))  # There are tombstones, or what is to be refused.
+    return [(main, sub, False) for main, _, sub in _LAYOUT.iter_unpack(joined)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import tarfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,15 +17,14 @@ from mvcc.backend.rocks import RocksBackend
 from server.recovery import FORMAT
 from tests.process.conftest import Servers
 from tests.process.contents import Asker, contents
+from tests.support.formats import FOLDER, unpack
 
-FOLDER: Final = Path(__file__).parent / "testdata"
 FORMATS: Final = sorted(int(path.name[7:-7]) for path in FOLDER.glob("format-*.tar.gz"))
 
 
 def _unpacked(number: int, tmp_path: Path, data_dir: Path) -> dict[str, Any]:
     """Put the data directory in place; what was said of it."""
-    with tarfile.open(FOLDER / f"format-{number}.tar.gz") as archive:
-        archive.extractall(tmp_path / "kept", filter="data")
+    unpack(number, tmp_path / "kept")
     shutil.move(tmp_path / "kept" / "data", data_dir)
     expected: dict[str, Any] = json.loads((tmp_path / "kept" / "expected.json").read_text())
     return expected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,10 +36,10 @@ from tests.server.repair.support import (
     the_table,
     write,
 )
+from tests.support.formats import unpack
 
 ALL = {b"k%02d" % number: b"%d" % (number + 20) for number in range(10)}
 RAISED = REVISION + BUMP
-FORMAT_1 = Path(__file__).parents[2] / "process" / "testdata" / "format-1.tar.gz"
 
 
 @pytest.fixture(scope="module")
@@ -373,8 +372,7 @@ def test_without_a_table_the_others_are_saved(
 def test_a_store_with_a_log_of_rocksdb_is_repaired_into_one_with_a_journal(
     room: Path, damage: Callable[[Path], object], code: int, said: str
 ) -> None:
-    with tarfile.open(FORMAT_1) as archive:
-        archive.extractall(room, filter="data")
+    unpack(1, room)
     damage(store_of(room / "data"))
     refused(room / "data")
     text, started = repaired(room / "data", code)
