@@ -17,7 +17,7 @@ from hyperframe.frame import Frame
 from server.call import Call, Stream
 from server.call_counts import CallCounts
 from server.status import Code, RpcError, Status
-from server.transport import streaming, unary
+from server.transport import streaming_whole, unary
 from server.transport.connection import Connection, Whole
 from server.transport.dispatch import StreamMethod, UnaryMethod
 from server.transport.frames import FRAME_BYTES_MAX, HEADER_BYTES, PREFACE
@@ -84,7 +84,7 @@ class Service:
     def _accept_talk(self, connection: Connection, stream_id: int, head: Head) -> StreamingCall:
         on_dirty = self._dirty_again
         head.target.whole = self._counted(
-            streaming.answers_whole(self.host, self._talk, self._at_once, on_dirty)
+            streaming_whole.answers_whole(self.host, self._talk, self._at_once, on_dirty)
         )
         return StreamingCall(connection, stream_id, head, self.host, self._talk, on_dirty)
 

@@ -21,68 +21,17 @@ the watchers of other keys and prefixes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-from etcdpb.kv_pb2 import KeyValue
-from mvcc.backend.base import Column
-from mvcc.entry import Version
 from mvcc.keyrange import KeyRange
-from mvcc.record import Change, Changes, event_field, frame, tombstone_event
-from mvcc.revision import decode, encode
+from mvcc.record import Change, Changes
 from mvcc.store import Store
+from mvcc.watch_history import History
+from mvcc.watcher import Run, Watcher
 
-CATCH_UP_REVISIONS_MAX: Final = 1000  # In a response: etcd's watchBatchMaxRevs.
-CATCH_UP_ROWS_MAX: Final = 2000  # Rows read in a step before others get a turn.
-CATCH_UP_BYTES_MAX: Final = 32 << 20  # Of events in a response, give or take one revision.
-
-
-class Sink(Protocol):
-    """Where a watcher's events go."""
-
-    def offer(self, watcher: Watcher, revision: int, events: list[bytes]) -> bool:
-        """Take one revision's events, or return False and take nothing."""
-        ...
-
-
-class Watcher:
-    """One watch. Mutated only by the hub."""
-
-    __slots__ = (
-        "id",
-        "is_compacted",
-        "is_synced",
-        "keys",
-        "next_revision",
-        "no_delete",
-        "no_put",
-        "prev_kv",
-        "sink",
-        "start_revision",
-    )
-
-    def __init__(
-        self,
-        id: int,
-        keys: KeyRange,
-        sink: Sink,
-        *,
-        start_revision: int,
-        no_put: bool = False,
-        no_delete: bool = False,
-        prev_kv: bool = False,
-    ) -> None:
-        self.id = id
-        self.keys = keys
-        self.sink = sink
-        self.start_revision = start_revision  # 0: from now on.
-        self.next_revision = start_revision
-        self.no_put = no_put
-        self.no_delete = no_delete
-        self.prev_kv = prev_kv
-        self.is_synced = False
-        self.is_compacted = False  # It was told; it hears nothing more.
+RUN_REVISIONS_MAX: Final = 16  # Of one key in a row, offered as one.
 
 
 class Caught(NamedTuple):
@@ -93,19 +42,9 @@ class Caught(NamedTuple):
 
 
 class WatchHub:
-    def __init__(
-        self,
-        store: Store,
-        *,
-        revisions_max: int = CATCH_UP_REVISIONS_MAX,
-        rows_max: int = CATCH_UP_ROWS_MAX,
-        bytes_max: int = CATCH_UP_BYTES_MAX,
-    ) -> None:
-        """The three bounds are those of one step of catching up."""
+    def __init__(self, store: Store, history: History | None = None) -> None:
         self._store = store
-        self._revisions_max = revisions_max
-        self._rows_max = rows_max
-        self._bytes_max = bytes_max
+        self._history = History(store) if history is None else history
         self._exact: dict[bytes, dict[Watcher, None]] = {}  # Dicts: ordered sets.
         self._prefixes: dict[bytes, dict[Watcher, None]] = {}
         self._lengths: Counter[int] = Counter()  # Of the prefixes.
@@ -147,29 +86,40 @@ class WatchHub:
         """Offer what became durable to all synced watchers, one revision after the other."""
         if not (self._exact or self._prefixes or self._ranges):
             return
+        run: list[tuple[int, Change]] = []  # In a row, of one change each and all of one key.
         for revision, changes in transactions:
             if isinstance(changes, tuple):
-                self._publish_one(revision, Change(*changes))
+                change = Change(*changes)
+            elif len(changes) == 1:
+                (change,) = changes
+            else:
+                self._publish_run(run)
+                run = []
+                self._publish_many(revision, changes)
                 continue
-            if len(changes) == 1:
-                self._publish_one(revision, changes[0])
-                continue
-            wanted: dict[Watcher, list[bytes]] = {}
-            for change in changes:
-                for watcher in chain.from_iterable(self._groups_of(change.key)):
-                    if change.is_delete:
-                        if watcher.no_delete:
-                            continue
-                    elif watcher.no_put:
+            if run and (change.key != run[0][1].key or len(run) == RUN_REVISIONS_MAX):
+                self._publish_run(run)
+                run = []
+            run.append((revision, change))
+        self._publish_run(run)
+
+    def _publish_many(self, revision: int, changes: list[Change]) -> None:
+        wanted: dict[Watcher, list[bytes]] = {}
+        for change in changes:
+            for watcher in chain.from_iterable(self._groups_of(change.key)):
+                if change.is_delete:
+                    if watcher.no_delete:
                         continue
-                    wanted.setdefault(watcher, []).append(change.field(prev_kv=watcher.prev_kv))
-            for watcher, events in wanted.items():
-                if revision < watcher.next_revision:
-                    continue  # It waits for a later revision.
-                if watcher.sink.offer(watcher, revision, events):
-                    watcher.next_revision = revision + 1
-                else:
-                    self._fall_behind(watcher, revision)
+                elif watcher.no_put:
+                    continue
+                wanted.setdefault(watcher, []).append(change.field(prev_kv=watcher.prev_kv))
+        for watcher, events in wanted.items():
+            if revision < watcher.next_revision:
+                continue  # It waits for a later revision.
+            if watcher.sink.offer(watcher, revision, events):
+                watcher.next_revision = revision + 1
+            else:
+                self._fall_behind(watcher, revision)
 
     def _publish_one(self, revision: int, change: Change) -> None:
         """The same for a revision of one change, as nearly all are: each watcher has one event."""
@@ -193,6 +143,32 @@ class WatchHub:
         for watcher in refused:
             self._fall_behind(watcher, revision)
 
+    def _publish_run(self, run: list[tuple[int, Change]]) -> None:
+        """The same for several revisions of one key, which thousands may watch."""
+        if len(run) < 2:
+            for revision, change in run:
+                self._publish_one(revision, change)
+            return
+        offers: dict[tuple[bool, bool, bool], Run] = {}  # One for all watchers that want the same.
+        refused: list[tuple[Watcher, int]] = []
+        for group in self._groups_of(run[0][1].key):
+            for watcher in group:
+                wants = watcher.prev_kv, watcher.no_put, watcher.no_delete
+                offer = offers.get(wants)
+                if offer is None:
+                    offer = offers[wants] = _offer_to(watcher, run)
+                if offer and watcher.next_revision > offer[0][0]:
+                    offer = [each for each in offer if each[0] >= watcher.next_revision]
+                if not offer:
+                    continue
+                taken = watcher.sink.offer_run(watcher, offer)
+                if taken == len(offer):
+                    watcher.next_revision = offer[-1][0] + 1
+                else:
+                    refused.append((watcher, offer[taken][0]))
+        for watcher, revision in refused:
+            self._fall_behind(watcher, revision)
+
     def _fall_behind(self, watcher: Watcher, revision: int) -> None:
         self._unsync(watcher)
         watcher.next_revision = revision
@@ -208,66 +184,10 @@ class WatchHub:
         if watcher.next_revision < store.compact_revision:
             watcher.is_compacted = True
             return Caught([], store.compact_revision)
-        events = self._history(watcher)
+        events = self._history.read(watcher)
         if watcher.next_revision > store.published:
             self._sync(watcher)
         return Caught(events, 0)
-
-    def _history(self, watcher: Watcher) -> list[bytes]:
-        """The next events, moving the watcher's next revision behind what was read for them."""
-        events: list[bytes] = []
-        rows, revisions, size_bytes = 0, 0, 0
-        last, matched = 0, 0  # Main revision of the last row, and of the last that it watches.
-        for key, version, value in self._rows(watcher):
-            if version.main != last:
-                if (
-                    rows >= self._rows_max
-                    or revisions >= self._revisions_max
-                    or size_bytes >= self._bytes_max
-                ):
-                    watcher.next_revision = version.main
-                    return events
-                last = version.main
-            rows += 1
-            if key not in watcher.keys:
-                continue
-            if version.main != matched:
-                matched, revisions = version.main, revisions + 1
-            if not (watcher.no_delete if version.is_tombstone else watcher.no_put):
-                events.append(self._event(watcher, key, version, value))
-                size_bytes += len(events[-1])
-        watcher.next_revision = self._store.published + 1
-        return events
-
-    def _rows(self, watcher: Watcher) -> Iterator[tuple[bytes, Version, bytes]]:
-        """Key, version and value of the rows from the watcher's next revision on.
-
-        Those of a single key are found by the index alone; for a range all rows are walked.
-        """
-        store = self._store
-        begin, end = watcher.next_revision, store.published
-        if watcher.keys.is_single:
-            key = watcher.keys.start
-            entry = store.index.entries.get(key)
-            for version in entry.since(begin, end) if entry is not None else ():
-                yield key, version, b"" if version.is_tombstone else store.read_row(version)
-        else:
-            for row_key, value in store.backend.scan(
-                Column.KEY, encode(begin, 0), encode(end + 1, 0)
-            ):
-                yield KeyValue.FromString(value).key, Version(*decode(row_key)), value
-
-    def _event(self, watcher: Watcher, key: bytes, version: Version, value: bytes) -> bytes:
-        event = tombstone_event(key, version.main) if version.is_tombstone else frame(value)
-        before, earlier = None, version.main - 1
-        if (
-            watcher.prev_kv
-            and earlier >= self._store.compact_revision
-            # The key of a creation may have lived before: deleted in the same transaction.
-            and (version.is_tombstone or KeyValue.FromString(value).create_revision <= earlier)
-        ):
-            before = self._store.frame_as_of(self._store.index.entries[key], earlier)
-        return event_field(event, before)
 
     def _groups_of(self, key: bytes) -> list[dict[Watcher, None]]:
         """The synced watchers of a key, in one or more groups; no watcher is in two."""
@@ -327,3 +247,12 @@ class WatchHub:
         assert all(self._prefixes.values())
         assert self._lengths == Counter(map(len, self._prefixes))
         assert all(self._ranges.values())
+
+
+def _offer_to(watcher: Watcher, run: list[tuple[int, Change]]) -> Run:
+    """What of a run the watcher wants to hear."""
+    return [
+        (revision, [change.field(prev_kv=watcher.prev_kv)])
+        for revision, change in run
+        if not (watcher.no_delete if change.is_delete else watcher.no_put)
+    ]

@@ -27,6 +27,17 @@ class PeerCall(Call, Caller, Protocol):
     """A call that came from somebody, who can be asked for credentials."""
 
 
+class Burst:
+    """Messages that follow each other, the same ones on many streams."""
+
+    __slots__ = ("messages", "wire")
+
+    def __init__(self, messages: list[bytes]) -> None:
+        """One at least."""
+        self.messages = messages
+        self.wire = b""  # What a transport made of them, kept for the next stream.
+
+
 class Stream(Caller, Protocol):
     """One call with messages in both directions, in order."""
 
@@ -47,6 +58,17 @@ class Stream(Caller, Protocol):
         Some transports always say no. Not to be called while a `send` has not returned.
         """
         ...
+
+    def send_all_now(self, burst: Burst) -> bool:
+        """`send_now` of several messages, all of them or none."""
+        ...
+
+
+class OneByOne:
+    """Part of a stream that sends several messages no quicker than each by itself."""
+
+    def send_all_now(self, burst: Burst) -> bool:  # noqa: ARG002
+        return False
 
 
 Unary = Callable[[bytes, PeerCall], bytes | None]

@@ -27,7 +27,8 @@ from mvcc.backend.mark import Mark
 from mvcc.backend.rocks import RocksBackend
 from mvcc.entry import Version
 from mvcc.view import range_keys
-from mvcc.watch import Watcher, WatchHub
+from mvcc.watch_history import History
+from mvcc.watcher import Watcher
 from server.cli import main as serve
 from server.services import encode
 from server.services.kv import KVService
@@ -152,10 +153,10 @@ def revoke_not_atomic() -> None:
 
 def watch_gap_on_resume() -> None:
     """A watcher that begins in the past sometimes misses the first of what it should be told."""
-    rows = WatchHub._rows
+    rows = History._rows
     begun = 0
 
-    def with_a_gap(self: WatchHub, watcher: Watcher) -> Iterator[tuple[bytes, Version, bytes]]:
+    def with_a_gap(self: History, watcher: Watcher) -> Iterator[tuple[bytes, Version, bytes]]:
         nonlocal begun
         found = rows(self, watcher)
         if watcher.next_revision == watcher.start_revision:
@@ -164,7 +165,7 @@ def watch_gap_on_resume() -> None:
                 next(iter(found), None)
         return found
 
-    WatchHub._rows = with_a_gap  # type: ignore[method-assign]
+    History._rows = with_a_gap  # type: ignore[method-assign]
 
 
 def stale_read() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from starlette.types import Receive, Scope
 
 from server.auth.caller import ServerToken
-from server.call import Streaming
+from server.call import OneByOne, Streaming
 from server.http.answers import GoneError
 from server.status import NO_MESSAGE, RpcError
 
@@ -22,7 +22,7 @@ def token_of(scope: Scope) -> str | None:
     return None if found is None else found.decode("latin-1")
 
 
-class OneExchange:
+class OneExchange(OneByOne):
     """The `server.call.Stream` of a method that is unary on the wire and a coroutine in here.
 
     It may wait as long as it likes, for a lock or a leader; the client's leaving ends it.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from server.auth.caller import ServerToken
 from server.awaited import AwaitedCall
-from server.call import Stream, Streaming
+from server.call import OneByOne, Stream, Streaming
 from server.call_counts import CallCounts
 from server.status import Code, failure_of
 from server.transport.dispatch import StreamMethod, UnaryMethod
@@ -52,7 +52,7 @@ def _counted(counts: CallCounts) -> Iterator[None]:
         counts.ok += 1
 
 
-class _CountedStream:
+class _CountedStream(OneByOne):
     def __init__(self, stream: Stream, counts: CallCounts) -> None:
         self._stream = stream
         self._counts = counts

@@ -19,7 +19,7 @@ from starlette.types import Receive, Send
 
 from server import failures
 from server.auth.caller import ServerToken
-from server.call import Streaming
+from server.call import OneByOne, Streaming
 from server.http import answers, errors
 from server.http.answers import CLOSE, GRPC, JSON
 from server.http.mapping import Documents
@@ -28,7 +28,7 @@ _RESULT: Final = b'{"result":'
 _RESULT_END: Final = b"}\n"
 
 
-class GatewayStream:
+class GatewayStream(OneByOne):
     """One request. It is the `server.call.Stream` that its service talks on."""
 
     peer_cn: str | None = None  # As in etcd, whose gateway vouches for nobody.

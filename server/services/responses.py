@@ -4,7 +4,8 @@ Many clients watch the same keys, and a stream's first watcher has the id 0 near
 response to an event is made once for all watchers of one id that hear of that event alone, and
 their streams send the same bytes.
 
-Bound: the responses to one event, `SHARED_IDS_MAX` of at most `SHARED_BYTES_MAX` each.
+Bound: the responses to one event and those to one run of revisions, `SHARED_IDS_MAX` of at most
+`SHARED_BYTES_MAX` each.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 from typing import Final
 
 from mvcc.record import varint
+from mvcc.watcher import Run
+from server.call import Burst
 from server.header import Headers
 
 SHARED_IDS_MAX: Final = 64  # One more, and all are forgotten.
@@ -25,6 +28,8 @@ class Responses:
         self._headers = headers
         self._event = b""  # That `_made` are about. It is held, so no other can be taken for it.
         self._made: dict[int, bytes] = {}  # By watch id.
+        self._run: Run = []  # That `_bursts` are about, and held like the event.
+        self._bursts: dict[int, Burst] = {}  # By watch id.
 
     def live(self, watch_id: int, revision: int, events: list[bytes]) -> bytes:
         """The response to what one revision did; an event is the same object for all watchers."""
@@ -40,6 +45,19 @@ class Responses:
                 self._event = event
             self._made[watch_id] = response
         return response
+
+    def burst(self, watch_id: int, run: Run) -> Burst:
+        """The responses to a run of revisions, of one event each; the same for one and the same."""
+        if run is not self._run:
+            self._run = run
+            self._bursts.clear()
+        burst = self._bursts.get(watch_id)
+        if burst is None:
+            messages = [self.live(watch_id, revision, events) for revision, events in run]
+            burst = Burst(messages)
+            if len(self._bursts) < SHARED_IDS_MAX and sum(map(len, messages)) <= SHARED_BYTES_MAX:
+                self._bursts[watch_id] = burst
+        return burst
 
     def prefix(self, watch_id: int, revision: int) -> bytes:
         """What stands before the events."""

@@ -15,7 +15,8 @@ from etcdpb.kv_pb2 import Event
 from etcdpb.rpc_pb2 import WatchResponse
 from mvcc.keyrange import KeyRange
 from mvcc.store import Store
-from mvcc.watch import Watcher, WatchHub
+from mvcc.watch import WatchHub
+from mvcc.watcher import Sink, Watcher
 from server.engine import Engine
 from server.status import TooManyRequestsError
 
@@ -50,7 +51,7 @@ class Tails:
         return Tail(self, keys, after_revision, no_put=no_put)
 
 
-class Tail:
+class Tail(Sink):
     """One watcher and what it has been offered. It is the watcher's sink."""
 
     def __init__(self, tails: Tails, keys: KeyRange, after_revision: int, *, no_put: bool) -> None:

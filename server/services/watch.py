@@ -17,7 +17,8 @@ from typing import Final
 
 from etcdpb.rpc_pb2 import WatchCreateRequest, WatchRequest, WatchResponse
 from mvcc.keyrange import KeyRange
-from mvcc.watch import Watcher, WatchHub
+from mvcc.watch import WatchHub
+from mvcc.watcher import Run, Sink, Watcher
 from server import status
 from server.auth.errors import AuthError
 from server.call import Stream
@@ -67,7 +68,7 @@ class WatchService:
         await _WatchStream(self, stream).run()
 
 
-class _WatchStream:
+class _WatchStream(Sink):
     """One stream's watchers and its outbox. It is the sink of all of its watchers."""
 
     def __init__(self, service: WatchService, stream: Stream) -> None:
@@ -267,6 +268,17 @@ class _WatchStream:
         if self._outbox or not self._stream.send_now(response):
             self._queue([response])
         return True
+
+    def offer_run(self, watcher: Watcher, run: Run) -> int:
+        """Called by the hub: several revisions of one event each."""
+        watch_id = watcher.id
+        # One event alone is never cut, so it is all the same who has asked for fragments.
+        burst = self._responses.burst(watch_id, run)
+        if self._outbox or not self._stream.send_all_now(burst):
+            return super().offer_run(watcher, run)
+        if watch_id in self._notified:
+            self._notified[watch_id] = True
+        return len(run)
 
     def _queue_events(self, watcher: Watcher, revision: int, events: list[bytes]) -> None:
         if watcher.id in self._notified:

@@ -18,6 +18,7 @@ import grpc
 import grpc.aio
 
 from server import failures, status
+from server.call import OneByOne
 from server.call_counts import CallCounts
 from server.settings.urls import URL
 from server.status import RpcError, Status
@@ -273,7 +274,7 @@ class _UnaryCall:
             self._future.set_exception(error)
 
 
-class _Stream:
+class _Stream(OneByOne):
     """A `server.call.Stream` over a grpc.aio call."""
 
     def __init__(

@@ -21,7 +21,7 @@ from server.outbox import Outbox
 from server.settings.urls import URL
 from server.status import RpcError, Status
 from server.tls import ServerTLS, peer_cn
-from server.transport import streaming, unary
+from server.transport import streaming_whole, unary
 from server.transport.asgi import WebCall
 from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES, wait_until
 from server.transport.connection import Connection
@@ -317,7 +317,9 @@ class NativeProtocol(asyncio.Protocol):
         if isinstance(method, UnaryMethod):
             target.whole = unary.answers_whole(host, method)
         elif method.at_once is not None:
-            target.whole = streaming.answers_whole(host, method, method.at_once, self._on_dirty)
+            target.whole = streaming_whole.answers_whole(
+                host, method, method.at_once, self._on_dirty
+            )
         return method
 
     # --- time ---

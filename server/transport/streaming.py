@@ -18,22 +18,22 @@ from collections.abc import Callable
 from typing import Final
 
 from server import status
-from server.call import AtOnce
+from server.call import AtOnce, Burst
 from server.status import Code, RpcError
 from server.transport.at_once import answers_to
-from server.transport.connection import Connection, Whole
+from server.transport.connection import Connection
 from server.transport.dispatch import StreamMethod
 from server.transport.frames import DATA, END_STREAM, ErrorCode, frame
 from server.transport.head import Head
 from server.transport.host import AHEAD_BYTES_MAX, UNTAKEN_S, Host
-from server.transport.rpc import Rpc, answered
-from server.transport.unary import RefusedCall
+from server.transport.rpc import Rpc
 from server.transport.wire import (
     OK_TRAILERS,
     PREFIX_BYTES,
     RESPONSE_HEADERS,
     TRUNCATED,
     decompressed,
+    joined,
     prefixed,
     trailers,
     trailers_only,
@@ -356,6 +356,22 @@ class StreamingCall(Rpc):
             self.on_dirty(self)
         return True
 
+    def send_all_now(self, burst: Burst) -> bool:
+        messages = burst.messages
+        body = burst.wire = burst.wire or joined(messages)
+        if (
+            len(body) > SEND_AHEAD_BYTES
+            or len(messages) > SEND_NOW_MESSAGES_MAX
+            or self.unsent
+            or self._is_far_ahead()
+        ):
+            return False
+        counts = self._counts
+        counts.messages_sent += len(messages)
+        counts.sent_bytes += len(body) - PREFIX_BYTES * len(messages)
+        self._send(body)
+        return True
+
     def _is_far_ahead(self) -> bool:
         """Whether the client is to take something before more is sent: all, if many are behind."""
         if self.unsent_bytes >= SEND_AHEAD_BYTES:
@@ -375,24 +391,3 @@ class StreamingCall(Rpc):
         if not self._is_begun:
             self._is_begun = True
             self.connection.send_block(0, self.id, RESPONSE_HEADERS)
-
-
-def answers_whole(
-    host: Host, method: StreamMethod, at_once: AtOnce, on_dirty: Callable[[StreamingCall], None]
-) -> Whole:
-    """The `Whole` of a method with answers `at_once`, on one connection."""
-    counts = method.counts
-
-    def whole(connection: Connection, id: int, head: Head, body: bytes) -> StreamingCall | None:
-        if host.is_stopping:
-            RefusedCall.whole(connection, id, head, host)
-            return None
-        counts.started += 1
-        answers, rest = answers_to(at_once, counts, body)
-        if not rest and answered(connection, id, connection.stream_window, answers):
-            counts.ok += 1
-            return None
-        call = StreamingCall(connection, id, head, host, method, on_dirty)
-        return None if call.go_on(answers, rest) else call
-
-    return whole

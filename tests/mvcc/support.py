@@ -17,7 +17,8 @@ from mvcc.record import frame, parse
 from mvcc.restore import restore
 from mvcc.store import Store
 from mvcc.view import RangeResult, range_keys
-from mvcc.watch import Watcher, WatchHub
+from mvcc.watch import WatchHub
+from mvcc.watcher import Sink, Watcher
 from tests.mvcc.model import Operation, Put
 
 ALL_KEYS: Final = KeyRange(b"\0", None)
@@ -119,7 +120,7 @@ class Database:
         assert self.store.published == self.store.current
 
 
-class Recorder:
+class Recorder(Sink):
     """A sink that takes as many responses as it has room for, and remembers them."""
 
     def __init__(self, room: int = 1_000_000) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from mvcc.keyrange import KeyRange
 from mvcc.watch import Caught, WatchHub
+from mvcc.watch_history import History
 from tests.mvcc.model import Put
 from tests.mvcc.support import ALL_KEYS, Database, caught_up, watch
 
@@ -113,7 +114,7 @@ def test_a_watcher_is_told_once_that_what_it_needs_is_compacted(keys: KeyRange) 
 
 def test_a_compaction_in_the_middle_of_catching_up_is_told() -> None:
     database = Database()
-    database.hub = WatchHub(database.store, revisions_max=2)
+    database.hub = WatchHub(database.store, History(database.store, revisions_max=2))
     for _ in range(6):
         database.put(b"foo")
     watcher, _ = watch(database, start=2)
@@ -152,7 +153,7 @@ def test_history_comes_in_responses_of_at_most_so_many_revisions(keys: KeyRange)
 def test_the_bound_counts_revisions_and_not_events(keys: KeyRange) -> None:
     """A revision is never split, and those of other keys do not count."""
     database = Database()
-    database.hub = WatchHub(database.store, revisions_max=2)
+    database.hub = WatchHub(database.store, History(database.store, revisions_max=2))
     for _ in range(3):
         database.transact(Put(b"foo"), Put(b"other"), Put(b"foo"))
         database.put(b"other")
@@ -162,7 +163,7 @@ def test_the_bound_counts_revisions_and_not_events(keys: KeyRange) -> None:
 
 def test_a_step_over_rows_of_other_keys_may_end_without_events() -> None:
     database = Database()
-    database.hub = WatchHub(database.store, rows_max=2)
+    database.hub = WatchHub(database.store, History(database.store, rows_max=2))
     for key in (b"a", b"a", b"a", b"foo", b"a"):
         database.put(key)
     watcher, _ = watch(database, PREFIX, start=2)
@@ -175,7 +176,7 @@ def test_a_step_over_rows_of_other_keys_may_end_without_events() -> None:
 @pytest.mark.parametrize("keys", [FOO, ALL_KEYS])
 def test_a_response_ends_at_the_revision_that_fills_it(keys: KeyRange) -> None:
     database = Database()
-    database.hub = WatchHub(database.store, bytes_max=1000)
+    database.hub = WatchHub(database.store, History(database.store, bytes_max=1000))
     for _ in range(5):
         database.put(b"foo", b"v" * 600)
     watcher, _ = watch(database, keys, start=2)

@@ -15,7 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from etcdpb.kv_pb2 import Event
 from mvcc.keyrange import KeyRange
-from mvcc.watch import Watcher, WatchHub
+from mvcc.watch import WatchHub
+from mvcc.watch_history import History
+from mvcc.watcher import Watcher
 from tests.mvcc.model import Model, Operation
 from tests.mvcc.strategies import groups, key_ranges
 from tests.mvcc.support import Database, Recorder, events_of
@@ -42,9 +44,9 @@ class WatchMachine(RuleBasedStateMachine):
         super().__init__()
         self.model = Model()
         self.database = Database()
-        self.database.hub = WatchHub(
-            self.database.store, revisions_max=3, rows_max=5, bytes_max=100
-        )
+        store = self.database.store
+        history = History(store, revisions_max=3, rows_max=5, bytes_max=100)
+        self.database.hub = WatchHub(store, history)
         self.watches: list[Watch] = []
 
     @rule(

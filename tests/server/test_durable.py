@@ -21,7 +21,7 @@ from etcdpb.rpc_pb2 import (
 from mvcc.backend.base import Batch, Column
 from mvcc.backend.memory import MemoryBackend
 from mvcc.keyrange import KeyRange
-from mvcc.watch import Watcher
+from mvcc.watcher import Sink, Watcher
 from server.status import COMPACTED, LEASE_EXISTS
 from tests.support.calls import Answer, Pipe
 from tests.support.clock import FakeClock, settle
@@ -147,7 +147,7 @@ async def test_watchers_hear_of_a_change_no_later_than_its_author() -> None:
     server = bare_server()
     notes: list[str] = []
 
-    class _Sink:
+    class _Sink(Sink):
         def offer(self, watcher: Watcher, revision: int, events: list[bytes]) -> bool:
             notes.append(f"{len(events)} event of watcher {watcher.id} at {revision}")
             return True

@@ -14,7 +14,7 @@ from lease.lessor import LeaseID
 from lease.wheel import TICK_S
 from mvcc.backend.memory import MemoryBackend
 from mvcc.keyrange import KeyRange
-from mvcc.watch import Watcher
+from mvcc.watcher import Sink, Watcher
 from server.commands.lease import SLICE_LEASES_MAX, SLICE_S, ExpireDue, GrantLease
 from server.lease_clock import GRACE_S
 from server.settings.config import Config
@@ -32,7 +32,7 @@ def _server(**settings: int) -> ServerInProcess:
     return ServerInProcess(MemoryBackend(), FakeClock(), config)
 
 
-class _Deletions:
+class _Deletions(Sink):
     """A watcher's sink that notes when each revision of deletes became visible."""
 
     def __init__(self, server: ServerInProcess) -> None:

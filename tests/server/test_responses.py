@@ -61,3 +61,25 @@ def test_what_is_kept_is_bounded_in_number_and_in_bytes() -> None:
     _, large = _event(bytes(SHARED_BYTES_MAX))
     responses.live(1, 3, [large])
     assert all(len(made) <= SHARED_BYTES_MAX for made in responses._made.values())
+
+
+def test_a_burst_has_the_responses_that_each_revision_had_alone() -> None:
+    responses = _responses()
+    run = [(revision, [_event(b"%d" % revision)[1]]) for revision in (2, 3, 4)]
+    for watch_id in IDS:
+        burst = responses.burst(watch_id, run)
+        assert burst.messages == [responses.live(watch_id, *each) for each in run]
+        assert responses.burst(watch_id, run) is burst
+    other = [*run]
+    assert responses.burst(0, other) is not responses.burst(0, run)
+
+
+def test_bursts_that_are_kept_are_bounded_in_number_and_in_bytes() -> None:
+    responses = _responses()
+    run = [(revision, [_event(b"v")[1]]) for revision in (2, 3)]
+    for watch_id in range(10 * SHARED_IDS_MAX):
+        responses.burst(watch_id, run)
+        assert len(responses._bursts) <= SHARED_IDS_MAX
+    large = [(revision, [_event(bytes(SHARED_BYTES_MAX // 2))[1]]) for revision in (2, 3)]
+    assert len(responses.burst(0, large).messages) == 2
+    assert not responses._bursts

@@ -301,3 +301,32 @@ async def test_no_response_splits_a_revision_or_is_empty_whatever_happens(
         for event in response.events:
             alone = event.kv.key.startswith(b"c")
             assert revisions.count(event.kv.mod_revision) == (1 if alone else 2)
+
+
+# --- revisions of one key in a row ---
+
+
+@served()
+async def test_puts_of_one_key_that_share_a_group_are_told_one_by_one(server: Running) -> None:
+    """To watchers that share what is sent, and to such as do not."""
+    watching = server.client.watching()
+    await watching.create(b"a", watch_id=0)
+    await watching.create(b"a", watch_id=1, prev_kv=True)
+    await watching.create(b"a", watch_id=2, fragment=True)
+    await watching.create(b"a", watch_id=3)
+    await watching.create(b"a", ALL, watch_id=4, progress_notify=True)
+    count = 50
+    await asyncio.gather(*(server.client.put(b"a", b"%d" % number) for number in range(count)))
+    told: dict[int, list[tuple[int, int, int]]] = {}
+    while sum(map(len, told.values())) < 5 * count:
+        response = await watching.receive()
+        for event in response.events:
+            had_prev = event.HasField("prev_kv")
+            told.setdefault(response.watch_id, []).append(
+                (event.kv.mod_revision, event.kv.version, had_prev)
+            )
+    for watch_id, events in told.items():
+        assert events == [
+            (2 + number, 1 + number, watch_id == 1 and number > 0) for number in range(count)
+        ]
+    await watching.expect_silence()

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from etcdpb import rpc_pb2 as pb
-from mvcc.watch import CATCH_UP_BYTES_MAX
+from mvcc.watch_history import CATCH_UP_BYTES_MAX
 from server.services import watch
 from server.services.watch import OUTBOX_BYTES_MAX, OUTBOX_RESPONSES_MAX
 from tests.support.calls import Pipe
@@ -312,8 +312,9 @@ async def test_requests_are_not_read_while_their_answers_cannot_be_sent(
     assert len(server.hub) == 1 + creates_total
 
 
+@pytest.mark.parametrize("count", [1, 2])
 @in_loop
-async def test_nothing_overtakes_what_waits_for_the_client() -> None:
+async def test_nothing_overtakes_what_waits_for_the_client(count: int) -> None:
     """What can be sent at once goes past the outbox, but not past what is in it: not when the
     client begins to read in the very turn of the loop in which more comes.
     """
@@ -326,7 +327,8 @@ async def test_nothing_overtakes_what_waits_for_the_client() -> None:
     await server.call(pb.PutRequest(key=b"a"))
     pipe.write(create)
     await settle()
-    await in_flight(server, pb.PutRequest(key=b"a"))
+    put = pb.PutRequest(key=b"a")
+    await in_flight(server, *[put] * count)
     server.flusher.let_go()
     pipe.resume()
     await settle()
@@ -336,10 +338,9 @@ async def test_nothing_overtakes_what_waits_for_the_client() -> None:
         (0, True, 1),
         (0, False, 2),
         (1, True, 2),
-        (0, False, 3),
-        (1, False, 3),
-        (0, False, 4),
-        (1, False, 4),
+        *((watch_id, False, 3 + number) for watch_id in (0, 1) for number in range(count)),
+        (0, False, 3 + count),
+        (1, False, 3 + count),
     ]
     await server.stop()
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from server.auth.caller import ServerToken
+from server.call import Burst
 from server.status import Status, status_of
 
 
@@ -109,6 +110,11 @@ class Pipe:
             self._is_sending = False
         self.sent.append(message)
         self.sent_at.append(self._now())
+
+    def send_all_now(self, burst: Burst) -> bool:
+        if not self._reading.is_set():
+            return False
+        return all(map(self.send_now, burst.messages))
 
     def send_now(self, message: bytes) -> bool:
         assert not self._is_sending, "it would overtake what is being sent"

@@ -7,13 +7,14 @@ from typing import Final
 
 from lease.lessor import LeaseID, Lessor
 from server.datadir import DataDir
-from server.deadlines.layout import BYTES_MAX
+from server.deadlines.layout import BYTES_MAX, BYTES_MIN, PAGE_BYTES, SLOT_BYTES
 from server.deadlines.previous import Previous, read_previous
 from server.deadlines.table import DeadlineTable
 from tests.lease.support import Deleter, MemoryBucket
 
 BOOT: Final = "0b0c70c6-5c9c-4a5e-8f2e-3c1f6a0f7d11\n"
 START: Final = 5  # The number of the start that keeps the time.
+FIRST_SLOTS: Final = (BYTES_MIN - PAGE_BYTES) // SLOT_BYTES - 1  # Without the scrap.
 
 
 class Run:

@@ -12,7 +12,7 @@ from server.deadlines.keeping import Keeping
 from server.log import fields_of
 from server.settings.config import StartError
 from tests.lease.support import Deleter, MemoryBucket
-from tests.server.deadlines.support import BOOT, START, Run
+from tests.server.deadlines.support import BOOT, FIRST_SLOTS, START, Run
 
 L: LeaseID = LeaseID(7)
 GOES_ON = "leases go on with the time they had left"
@@ -138,3 +138,23 @@ def test_an_old_file_that_can_neither_be_read_nor_replaced_refuses_the_start(run
     run.path.mkdir()
     with pytest.raises(StartError, match="cannot take over leases' deadlines"):
         keeping.promote(lessor, start=START + 1, now=500)
+
+
+def test_a_start_on_many_leases_gives_each_a_slot_and_so_do_grants_after_it(run: Run) -> None:
+    """Some of the slots were another's before, some never were, and the file grows between."""
+    count = 3 * FIRST_SLOTS
+    ids = [*range(-count, -1), *range(2**63 - count, 2**63)]
+    for lease_id in ids:
+        run.grant(lease_id, 10, now=101)
+    run.lessor.keep_time(104)
+    keeping, lessor = start(run)
+    lessor.recover()  # Once more, so that it begins with slots that were let go.
+    keeping.promote(lessor, start=START + 1, now=500)
+    lessor.grant(LeaseID(1), 10, now=500)
+    lessor.check_invariants(500)
+    assert lessor.stats().kept == len(lessor) == 2 * count + 1
+    assert {lease.remaining(500) for lease in lessor.granted() if lease.id != 1} == {7.0}
+    lessor.keep_time(502)
+    keeping.close()
+    found = run.next(last_start=START + 1)
+    assert found.spent == dict.fromkeys((L, *ids), 5.0)

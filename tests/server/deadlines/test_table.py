@@ -13,11 +13,9 @@ import pytest
 
 from lease.deadlines import SCRAP
 from lease.lessor import LeaseID
-from server.deadlines.layout import BYTES_MIN, PAGE_BYTES, SLOT_BYTES
+from server.deadlines.layout import BYTES_MIN, PAGE_BYTES
 from server.deadlines.table import DeadlineTable
-from tests.server.deadlines.support import Run
-
-FIRST_SLOTS = (BYTES_MIN - PAGE_BYTES) // SLOT_BYTES - 1  # Without the scrap.
+from tests.server.deadlines.support import FIRST_SLOTS, Run
 
 
 def test_time_that_was_kept_is_found_by_the_next_start(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import gzip
 import pytest
 
 from server import status
-from server.call import Stream
+from server.call import Burst, Stream
 from server.call_counts import CallCounts
 from server.status import Code, RpcError
 from server.transport.connection import Connection
@@ -223,7 +223,8 @@ class Streaming:
         self.connection.receive(PREFACE + frame(SETTINGS, 0, 0) + headers(1))
 
     def _accept(self, connection: Connection, stream_id: int, head: Head) -> StreamingCall:
-        method = StreamMethod(self._serve, CallCounts(), client_streams=True, server_streams=True)
+        self.counts = CallCounts()
+        method = StreamMethod(self._serve, self.counts, client_streams=True, server_streams=True)
         return StreamingCall(connection, stream_id, head, self.host, method, self.dirty.append)
 
     async def _serve(self, stream: Stream) -> None:
@@ -345,6 +346,28 @@ async def test_what_can_be_sent_now_is_and_what_would_have_to_wait_is_not() -> N
     assert not talk.stream.send_now(bytes(SEND_AHEAD_BYTES))
     assert talk.stream.send_now(bytes(SEND_AHEAD_BYTES - len(prefixed(b""))))
     assert not talk.stream.send_now(b"")
+
+
+@in_loop
+async def test_a_burst_is_sent_now_whole_or_not_at_all() -> None:
+    """By the rules for one message, and only where nothing waits before it."""
+    talk = Streaming()
+    talk.connection.receive(settings((4, 0)))
+    await settle()
+    stream, most = talk.stream, SEND_NOW_MESSAGES_MAX
+    assert not stream.send_all_now(Burst([b"small"] * (most + 1)))
+    assert not stream.send_all_now(Burst([bytes(SEND_AHEAD_BYTES // 2)] * 2))
+    burst = Burst([b"%d" % number for number in range(most)])
+    assert stream.send_all_now(burst)
+    assert not stream.send_all_now(burst), "the first waits for a window"
+    assert (talk.counts.messages_sent, talk.counts.sent_bytes) == (
+        most,
+        sum(map(len, burst.messages)),
+    )
+    talk.connection.receive(window_update(1, 2_000_000) + window_update(0, 2_000_000))
+    body = b"".join(payload for kind, payload in talk.read() if kind == DATA)
+    assert body == b"".join(map(prefixed, burst.messages))
+    assert stream.send_all_now(burst)
 
 
 @in_loop
