@@ -91,9 +91,7 @@ async def _episode(rng: random.Random, counts: Counter[str]) -> None:
             for _ in range(ROUNDS):
                 await asyncio.gather(*[_client(server, rng, counts) for _ in range(TOGETHER)])
             web, core = server.front.web, server.core
-            await until(
-                lambda: not (web.connections or web.sockets or web.undecided or web.state.tasks)
-            )
+            await until(lambda: not (web.connections or web.sockets or web.undecided or web.tasks))
             assert (server.streams, len(core.hub), core.tails.count) == (0, 0, 0)
         gc.collect()  # A task that nobody asked how it ended says so when it goes.
     finally:

@@ -13,8 +13,9 @@ import os
 import signal
 import time
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mvcc.backend.base import Backend
 from mvcc.backend.errors import (
@@ -33,24 +34,34 @@ from server.datadir import DataDir, Lock
 from server.deadlines.keeping import Keeping
 from server.deadlines.layout import BOOT_ID_FILE
 from server.flusher import Flusher, InlineFlusher, ThreadFlusher
-from server.http.app import HttpApp
 from server.identity import bootstrap_identity
 from server.log import fields
 from server.logins import gate_maker
 from server.loop import new_event_loop
 from server.metrics.observed import Observed
+from server.metrics.sources import Sources
 from server.recovery import DamageError, Recovered, recover
 from server.settings.config import Config, StartError
 from server.socket_files import SocketFiles
 from server.tls import open_tls
 from server.transport.base import Transport
+from server.transport.dispatch import MethodTable
 from server.transport.front import make_front
 from server.transport.room import raise_files_limit
 from server.version import CLUSTER_VERSION, ETCD_VERSION, TENURE_VERSION
 
+if TYPE_CHECKING:
+    from server.http.app import HttpApp
+
 logger = logging.getLogger(__name__)
 
 DRAIN_GRACE_S: Final = 2.0  # For calls under way when the server is told to end.
+HTTP_LOADED_AFTER_S: Final = 1.0  # From when gRPC is served: nobody waits for it but HTTP.
+# In an order in which no import takes the loop longer than some 20 ms.
+HTTP_MODULES: Final = (
+    "h11", "click", "uvicorn.config", "uvicorn.protocols.http.h11_impl", "anyio",
+    "starlette.applications", "server.transport.http1", "server.http.app",
+)  # fmt: skip
 GC_THRESHOLDS: Final = (50_000, 50, 100)  # A full collection walks every key; make it rare.
 FATAL_EXIT: Final = 1
 _LISTENING: Final = "ready to serve client requests"  # Waited for by etcd's own test harness.
@@ -259,7 +270,7 @@ class _Server:
     async def _listen(self, core: Core) -> Transport:
         config = self._config
         tls = open_tls(config, self._clock, unix_s=time.time)
-        make_app = partial(HttpApp, metrics=core.metrics)
+        make_app = partial(_make_app, metrics=core.metrics)
         front = make_front(config, core.methods, core.outbox, self._clock, make_app, tls)
         for urls, listen in (
             (config.listen_client_urls, front.listen),
@@ -273,6 +284,8 @@ class _Server:
                 except OSError as error:
                     raise StartError(f"listen {url}: {error}") from error
         await front.start()
+        loop = asyncio.get_running_loop()
+        loop.call_later(HTTP_LOADED_AFTER_S, _load_http, loop, HTTP_MODULES)
         if not config.serves_http:
             logger.warning(
                 "HTTP is not served: beside grpcio it needs URLs of its own,"
@@ -307,6 +320,19 @@ class _Server:
         for url in config.listen_metrics_urls:
             logger.info("serving metrics", extra=fields(address=str(url)))
         systemd.notify(systemd.READY, os.environ)
+
+
+def _load_http(loop: asyncio.AbstractEventLoop, names: tuple[str, ...]) -> None:
+    """Import what the first request by HTTP needs, one a turn, so that it finds it there."""
+    import_module(names[0])
+    if names[1:]:
+        loop.call_soon(_load_http, loop, names[1:])
+
+
+def _make_app(config: Config, methods: MethodTable, metrics: Sources) -> HttpApp:
+    from server.http.app import HttpApp  # Only here: see `server.transport.web`.
+
+    return HttpApp(config, methods, metrics)
 
 
 def die(error: BaseException) -> None:

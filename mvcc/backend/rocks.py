@@ -183,6 +183,8 @@ class RocksBackend:
             BackendIOError: the operating system refused.
         """
         try:
+            if check is not None and not path.exists():
+                check(0)
             make_directory(path)
             _refuse_remains(path)
             refuse_torn_manifest(path)

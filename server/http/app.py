@@ -21,7 +21,7 @@ from server.metrics.sources import Sources
 from server.settings.config import Config
 from server.transport.base import OVERHEAD_BYTES
 from server.transport.dispatch import MethodTable
-from server.transport.http1 import PEER_CN
+from server.transport.web import PEER_CN
 
 # etcd's words (server/embed/serve.go).
 _NAME_IGNORED: Final = (

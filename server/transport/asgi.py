@@ -21,9 +21,9 @@ from server.transport.frames import DATA, END_STREAM, ErrorCode, frame
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
 from server.transport.hpack import encode
-from server.transport.http1 import PEER_CN, WebServer
 from server.transport.rpc import Rpc
 from server.transport.streaming import SEND_AHEAD_BYTES
+from server.transport.web import PEER_CN, WebServer
 
 REST_S: Final = 1.0  # For the rest of a request: some clients drop an answer that a reset follows.
 _PIECE_BYTES: Final = 64 << 10  # What waits is cut into such pieces; cutting one copies it.
@@ -60,7 +60,7 @@ class WebCall(Rpc):
 
     def opened(self) -> None:
         self.host.active += 1
-        tasks = self._server.state.tasks  # It keeps the task alive, and says that it is.
+        tasks = self._server.tasks  # It keeps the task alive, and says that it is.
         task = asyncio.get_running_loop().create_task(self._run())
         tasks.add(task)
         task.add_done_callback(tasks.discard)

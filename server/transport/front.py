@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Protocol
 
 from server.clock import Clock
@@ -18,9 +19,9 @@ from server.settings.urls import URL
 from server.tls import ServerTLS
 from server.transport.base import Transport
 from server.transport.dispatch import MethodTable
-from server.transport.http1 import WebApp, WebServer
 from server.transport.make import make_transport
 from server.transport.room import Room, connections_max
+from server.transport.web import WebApp, WebServer
 
 
 class ClientApp(WebApp, Protocol):
@@ -35,15 +36,14 @@ class ClientApp(WebApp, Protocol):
 class Front:
     """The `Transport` that clients reach."""
 
-    def __init__(self, rpc: Transport, web: WebServer, monitoring: WebServer, app: WebApp) -> None:
+    def __init__(self, rpc: Transport, web: WebServer, monitoring: WebServer) -> None:
         self.rpc = rpc
         self.web = web
         self.monitoring = monitoring
-        self.app = app
 
     @property
     def streams(self) -> int:
-        return self.rpc.streams + self.app.streams
+        return self.rpc.streams + self.web.streams
 
     async def listen(self, url: URL) -> None:
         await self.rpc.listen(url)
@@ -88,8 +88,12 @@ def make_front(
     make_app: Callable[[Config, MethodTable], ClientApp],
     tls: ServerTLS | None = None,
 ) -> Front:
-    """Raises StartError: there is no room for a connection."""
-    app = make_app(config, methods)
+    """`make_app` is called once there is somebody to answer.
+
+    Raises:
+        StartError: there is no room for a connection.
+    """
+    app = cache(partial(make_app, config, methods))
     room = Room(connections_max())
     if tls is not None:
         room.holds(lambda: tls.handshakes)
@@ -103,4 +107,5 @@ def make_front(
     )
     shared = None if config.listen_client_http_urls else web
     rpc = make_transport(config, methods, clock, room, outbox, tls, shared)
-    return Front(rpc, web, WebServer(app.monitoring, clock, tls, room=room), app)
+    monitoring = WebServer(lambda: app().monitoring, clock, tls, room=room)
+    return Front(rpc, web, monitoring)

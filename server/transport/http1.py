@@ -10,101 +10,38 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from h11 import LocalProtocolError, Request
-from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from server.clock import Clock
-from server.settings.urls import URL
-from server.tls import ServerTLS, peer_cn
-from server.tls_files import ALPN_HTTP1
-from server.transport.base import wait_until
-from server.transport.host import UNTAKEN_S
-from server.transport.room import Room
+from server.tls import peer_cn
+from server.transport.web import IDLE_MAX_S, PEER_CN, WebServer
 
 if TYPE_CHECKING:
     from server.transport.websocket import WebSocketProtocol
 
 HEAD_BYTES_MAX: Final = 64 << 10  # Of a request line and its headers.
-IDLE_MAX_S: Final = 300  # etcd's ReadHeaderTimeout, and between two requests.
-TICK_S: Final = 1.0
-PEER_CN: Final = "peer_cn"  # In a scope's state: the name in the client's certificate, or None.
 
 # It speaks of each request that is none, and a log must not be filled by strangers.
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
-class WebApp(Protocol):
-    """An ASGI app for requests of type `http`, and `websocket` where it takes them; no lifespan."""
+class Http1:
+    """What all HTTP/1.1 connections of a server have in common: uvicorn's settings and state."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
-
-    @property
-    def streams(self) -> int:
-        """How many streams are being served."""
-        ...
-
-    def stop(self) -> None:
-        """End the streams: the server is about to."""
-        ...
-
-    def takes_websocket(self, path: str) -> bool:
-        """Whether a request to `path` that asks for a WebSocket is to get it."""
-        ...
-
-    @property
-    def message_bytes_max(self) -> int:
-        """Of a WebSocket's message."""
-        ...
-
-
-class Undecided(Protocol):
-    """A connection that has not said yet what it speaks."""
-
-    begun_at: float  # Clock seconds.
-
-    def close(self) -> None: ...
-
-
-def is_secure(transport: asyncio.Transport) -> bool:
-    return transport.get_extra_info("ssl_object") is not None
-
-
-class WebServer:
-    """Every connection that speaks HTTP/1.1, on whichever listener it came."""
-
-    def __init__(
-        self,
-        app: WebApp,
-        clock: Clock,
-        tls: ServerTLS | None = None,
-        *,
-        room: Room,
-        keepalive_interval_s: float = 0,
-        keepalive_timeout_s: float = 0,
-    ) -> None:
-        """`tls` for the URLs that ask for it; an interval of 0 pings no WebSocket."""
-        self.app = app
-        self.tls = tls
-        self.clock = clock
-        self.undecided: dict[Undecided, None] = {}
-        self.connections: dict[Http1Protocol, None] = {}
-        self.sockets: dict[WebSocketProtocol, None] = {}
-        self._room = room
-        room.holds(self.undecided.__len__, self.connections.__len__, self.sockets.__len__)
-        self.config = Config(
-            app,
+    def __init__(self, server: WebServer) -> None:
+        self._server = server
+        self._config = Config(
+            server.app,
             loop="none",
             http=H11Protocol,
             ws="none",  # Known to the config before it is asked for, it would be imported now.
-            ws_max_size=app.message_bytes_max,
-            ws_ping_interval=keepalive_interval_s or None,
-            ws_ping_timeout=keepalive_timeout_s or None,
+            ws_max_size=server.app.message_bytes_max,
+            ws_ping_interval=server.keepalive_interval_s or None,
+            ws_ping_timeout=server.keepalive_timeout_s or None,
             ws_per_message_deflate=False,
             lifespan="off",
             interface="asgi3",
@@ -116,91 +53,26 @@ class WebServer:
             timeout_keep_alive=IDLE_MAX_S,
             h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         )
-        self.config.load()
-        self.config.ws_protocol_class = self._websocket  # type: ignore[assignment]  # it is called, no more
-        self.state = ServerState()
-        self._listeners: list[asyncio.Server] = []
-        self._ticker: asyncio.Task[None] | None = None
-
-    @property
-    def date(self) -> list[tuple[bytes, bytes]]:
-        """The header that every answer has."""
-        return self.state.default_headers
+        self._config.load()
+        self._config.ws_protocol_class = self._websocket  # type: ignore[assignment]  # it is called, no more
+        self._state = ServerState()
+        self._state.tasks = server.tasks
+        self._state.default_headers = server.date
 
     def protocol(self) -> Http1Protocol:
-        return Http1Protocol(self)
+        return Http1Protocol(self._server, self._config, self._state)
 
     def _websocket(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any]
     ) -> WebSocketProtocol:
         from server.transport.websocket import WebSocketProtocol  # At the first; few ever ask.
 
-        return WebSocketProtocol(config, server_state, app_state, self)
-
-    async def listen(self, url: URL) -> None:
-        """Serve HTTP/1.1, and nothing else, on an address.
-
-        Raises:
-            OSError: it cannot be bound.
-        """
-        options: dict[str, Any] = {}
-        if url.is_tls:
-            assert self.tls is not None, "the settings give a certificate"
-            options = self.tls.listening(ALPN_HTTP1)
-        self._listeners.append(await self._room.listen(url, self.protocol, options))
-
-    async def start(self) -> None:
-        self.tick()
-        self._ticker = asyncio.get_running_loop().create_task(self._tick())
-
-    async def _tick(self) -> None:
-        while True:
-            await self.clock.sleep_until(self.clock.now() + TICK_S)
-            self.tick()
-
-    def tick(self) -> None:
-        """Close what has waited too long for a request."""
-        self.state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
-        too_old = self.clock.now() - IDLE_MAX_S
-        for undecided in [each for each in self.undecided if each.begun_at <= too_old]:
-            undecided.close()
-        too_slow = self.clock.now() - UNTAKEN_S
-        for protocol in list(self.connections):
-            if protocol.is_untaken and protocol.paused_at <= too_slow:
-                protocol.transport.abort()
-            elif protocol.is_idle and protocol.idle_since <= too_old:
-                protocol.transport.close()
-        for socket in list(self.sockets):
-            socket.tick(self.clock.now())
-
-    async def drain(self, grace_s: float) -> None:
-        """Take nothing new, end the streams, let the rest finish within `grace_s`."""
-        for listener in self._listeners:
-            listener.close()
-        self.app.stop()
-        for undecided in list(self.undecided):
-            undecided.close()
-        for protocol in list(self.connections):
-            protocol.shutdown()
-        await wait_until(lambda: not self.state.tasks and not self.app.streams, grace_s)
-
-    async def close(self) -> None:
-        """Let go of every socket."""
-        if self._ticker is not None:
-            self._ticker.cancel()
-        for undecided in list(self.undecided):
-            undecided.close()
-        for protocol in list(self.connections):
-            protocol.transport.abort()
-        for socket in list(self.sockets):
-            socket.transport.abort()
-        for listener in self._listeners:
-            await listener.wait_closed()
+        return WebSocketProtocol(config, server_state, app_state, self._server)
 
 
 class Http1Protocol(H11Protocol):
-    def __init__(self, server: WebServer) -> None:
-        super().__init__(server.config, server.state, {})
+    def __init__(self, server: WebServer, config: Config, state: ServerState) -> None:
+        super().__init__(config, state, {})
         self._server = server
         self.idle_since = server.clock.now()
         self.paused_at = 0.0  # When the client last stopped reading.

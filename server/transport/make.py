@@ -8,9 +8,9 @@ from server.settings.config import Config
 from server.tls import ServerTLS
 from server.transport.base import Transport
 from server.transport.dispatch import MethodTable
-from server.transport.http1 import WebServer
 from server.transport.native import NativeServer
 from server.transport.room import Room
+from server.transport.web import WebServer
 
 
 def make_transport(

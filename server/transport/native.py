@@ -29,13 +29,13 @@ from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
 from server.transport.frames import PING, ErrorCode, frame
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
-from server.transport.http1 import WebServer, is_secure
 from server.transport.linger import LINGER_S, LingeringProtocol
 from server.transport.plain import PlainCall
 from server.transport.room import Room
 from server.transport.sniff import SniffingProtocol
 from server.transport.streaming import StreamingCall
 from server.transport.unary import RefusedCall, UnaryCall
+from server.transport.web import WebServer, is_secure
 
 # etcd's default is 2**32 - 1, which memory does not allow: a stream with a watch takes 12 KB here.
 STREAMS_MAX: Final = 100_000

@@ -15,7 +15,7 @@ from typing import Final
 
 from server.loop import as_transport
 from server.transport.frames import PREFACE
-from server.transport.http1 import WebServer
+from server.transport.web import WebServer
 
 _ENOUGH: Final = 4  # "PRI ": a method that HTTP/1.1 has promised never to have.
 _HTTP2: Final = "h2"  # By TLS's name for it.

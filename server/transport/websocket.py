@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from websockets.frames import Frame
 
-    from server.transport.http1 import WebServer
+    from server.transport.web import WebServer
 
 FRAGMENTS_MAX: Final = 16_384  # Of one message; browsers send 128 KiB in each.
 _POLICY: Final = 1008  # RFC 6455 section 7.4.1.

@@ -12,8 +12,9 @@ from server.settings.config import Config, ConfigError
 from server.settings.urls import URL, parse_urls
 from server.transport.frames import PREFACE
 from server.transport.host import UNTAKEN_S
-from server.transport.http1 import HEAD_BYTES_MAX, IDLE_MAX_S
+from server.transport.http1 import HEAD_BYTES_MAX
 from server.transport.sniff import LINE_BYTES_MAX
+from server.transport.web import IDLE_MAX_S
 from tests.server.http.support import Wire, http_client, web, wired
 from tests.support.client import until
 from tests.support.clock import FakeClock

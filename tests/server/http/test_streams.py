@@ -269,7 +269,7 @@ async def _never(message: bytes) -> bytes:
 async def test_a_server_that_is_stopping_refuses_what_comes_then(
     server: Running, client: httpx.AsyncClient
 ) -> None:
-    server.front.app.stop()
+    server.front.web.app.stop()
     for path in ("kv/range", "watch"):
         answer = await client.post(f"/v3/{path}", content=CREATE)
         assert answer.status_code == 503

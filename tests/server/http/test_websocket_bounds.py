@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from server.transport.host import UNTAKEN_S
-from server.transport.http1 import TICK_S
+from server.transport.web import TICK_S
 from server.transport.websocket import FRAGMENTS_MAX, WebSocketProtocol
 from tests.server.http.sockets import (
     CLOSE,
