@@ -23,6 +23,7 @@ class Headers:
         self.term = term
         self._revision = -1
         self._encoded = b""
+        self.number = b""  # The varint of the revision that was asked for last.
         # What stands around the revision, as long as its varint has the same length.
         self._before = self._after = b""
         self._size = -1
@@ -30,7 +31,7 @@ class Headers:
     def at(self, revision: int) -> bytes:
         """The header field for `revision`; the last one asked for is kept."""
         if revision != self._revision:
-            number = varint(revision) if revision else b""  # A 0 is left out, as ever.
+            self.number = number = varint(revision) if revision else b""  # 0 is left out, as ever.
             if len(number) != self._size:
                 self._surround(revision, number)
             self._encoded = self._before + number + self._after

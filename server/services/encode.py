@@ -70,11 +70,10 @@ def txn_response(header: bytes, result: TxnResult) -> bytes:
     return b"".join(parts)
 
 
-def guarded_response(header: bytes, result: GuardedResult) -> bytes:
-    """The answer to the transaction that a guarded put is."""
+def guarded_response(header: bytes, number: bytes, result: GuardedResult) -> bytes:
+    """The answer to the transaction that a guarded put is; `number` is its revision's varint."""
     revision, is_put, shown = result
     if is_put:
-        number = varint(revision)
         return b"".join((header, _PUT_DONE[len(number)], number))
     answers: list[PutAnswer | DeleteResult | RangeAnswer | TxnResult] = []
     if shown is not None:

@@ -201,7 +201,8 @@ class KVService:
         return reply
 
     def _guarded_reply(self, result: GuardedResult) -> bytes:
-        return encode.guarded_response(self._headers.at(result[0]), result)
+        headers = self._headers
+        return encode.guarded_response(headers.at(result[0]), headers.number, result)
 
     def _txn_reply(self, result: TxnResult) -> bytes:
         return encode.txn_response(self._headers.at(result.revision), result)
