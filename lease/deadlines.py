@@ -70,7 +70,7 @@ class Deadlines(Protocol):
         ...
 
     def assign_all(self, lease_ids: Sequence[LeaseID]) -> Sequence[int]:
-        """`assign` for each, before any slot was released: for a start, when there are millions."""
+        """`assign` for each, as one: for a start, when there are millions."""
         ...
 
     def release(self, slot: int) -> None:

@@ -43,7 +43,7 @@ class Keeper:
         self.kept += lease.slot != SCRAP
 
     def keep_all(self, leases: Collection[Lease]) -> None:
-        """`keep` for each, while no lease was ever forgotten."""
+        """`keep` for each."""
         slots = self._deadlines.assign_all([lease.id for lease in leases])
         for lease, slot in zip(leases, slots, strict=True):
             lease.slot = slot

@@ -43,6 +43,7 @@ class Caught(NamedTuple):
 
 class WatchHub:
     def __init__(self, store: Store, history: History | None = None) -> None:
+        """`history` if its bounds are not to be the usual ones."""
         self._store = store
         self._history = History(store) if history is None else history
         self._exact: dict[bytes, dict[Watcher, None]] = {}  # Dicts: ordered sets.

@@ -184,7 +184,7 @@ class RocksBackend:
         """
         try:
             if check is not None and not path.exists():
-                check(0)
+                check(0)  # Where a store is missed, no empty one is made in its place.
             make_directory(path)
             _refuse_remains(path)
             refuse_torn_manifest(path)

@@ -18,7 +18,9 @@ from server.call import Burst
 from server.header import Headers
 
 SHARED_IDS_MAX: Final = 64  # One more, and all are forgotten.
-SHARED_BYTES_MAX: Final = 16 << 10  # Above it a copy costs more than what is around it.
+SHARED_BYTES_MAX: Final = (
+    16 << 10
+)  # Of a response, or of a run's events: above it copies cost most.
 _ID_TAG: Final = b"\x10"  # WatchResponse.watch_id, field 2.
 _FRAGMENT: Final = b"\x38\x01"  # WatchResponse.fragment, field 7.
 
@@ -46,17 +48,22 @@ class Responses:
             self._made[watch_id] = response
         return response
 
-    def burst(self, watch_id: int, run: Run) -> Burst:
-        """The responses to a run of revisions, of one event each; the same for one and the same."""
-        if run is not self._run:
-            self._run = run
+    def burst(self, watch_id: int, run: Run) -> Burst | None:
+        """The responses to a run of revisions, of one event each; None if they are too large.
+
+        For one and the same run and id the same object.
+        """
+        if run is self._run:
+            burst = self._bursts.get(watch_id)
+            if burst is not None:
+                return burst
+        if sum(len(events[0]) for _, events in run) > SHARED_BYTES_MAX:
+            return None
+        if run is not self._run or len(self._bursts) >= SHARED_IDS_MAX:
             self._bursts.clear()
-        burst = self._bursts.get(watch_id)
-        if burst is None:
-            messages = [self.live(watch_id, revision, events) for revision, events in run]
-            burst = Burst(messages)
-            if len(self._bursts) < SHARED_IDS_MAX and sum(map(len, messages)) <= SHARED_BYTES_MAX:
-                self._bursts[watch_id] = burst
+            self._run = run
+        messages = [self.live(watch_id, revision, events) for revision, events in run]
+        burst = self._bursts[watch_id] = Burst(messages)
         return burst
 
     def prefix(self, watch_id: int, revision: int) -> bytes:

@@ -273,8 +273,8 @@ class _WatchStream(Sink):
         """Called by the hub: several revisions of one event each."""
         watch_id = watcher.id
         # One event alone is never cut, so it is all the same who has asked for fragments.
-        burst = self._responses.burst(watch_id, run)
-        if self._outbox or not self._stream.send_all_now(burst):
+        burst = None if self._outbox else self._responses.burst(watch_id, run)
+        if burst is None or not self._stream.send_all_now(burst):
             return super().offer_run(watcher, run)
         if watch_id in self._notified:
             self._notified[watch_id] = True

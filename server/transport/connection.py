@@ -31,6 +31,7 @@ from server.transport.frames import (
     GOAWAY,
     HEADER_BYTES,
     HEADERS,
+    KIND_AT,
     PADDED,
     PING,
     PREFACE,
@@ -100,7 +101,7 @@ class Connection(Requests):
             if end < len(PREFACE):
                 return 0
             at, self.is_begun = len(PREFACE), True
-        awaited, streams = self._awaited, self._streams
+        heads, awaited, streams = self._heads, self._awaited, self._streams
         while end - at >= HEADER_BYTES and not self.is_dead:
             high, low, kind, flags, stream_id = unpack_header(data, at)
             size = high << 16 | low
@@ -117,13 +118,43 @@ class Connection(Requests):
             elif kind != SETTINGS and not self._configured:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is no SETTINGS")
             try:
+                # Nearly all requests are two such frames, and most need no place among the streams.
+                awaiting = None
                 if flags == END_HEADERS and kind == HEADERS:
-                    served = self._serve(data, at)
-                    if served > at:
-                        at = served
-                        continue
+                    known = heads.get(data[start:at_next])
+                    # If it may not be taken so, the long way says what is wrong with it.
+                    if (
+                        isinstance(known, Head)
+                        and known.target.whole is not None
+                        and stream_id > (seen_id := self._seen_id)
+                        and stream_id & 1
+                        and not self.is_draining
+                        and len(streams) + len(awaited) < self._streams_max
+                        and self._out_bytes + self.backlog_bytes <= BACKLOG_BYTES_MAX
+                    ):
+                        if stream_id - seen_id > 2:
+                            self._see(stream_id)
+                        self._seen_id = self._last_id = stream_id
+                        at, start = at_next, at_next + HEADER_BYTES
+                        if start <= end and data[at + KIND_AT] == DATA:
+                            high, low, kind, flags, body_id = unpack_header(data, at)
+                            size = high << 16 | low
+                            at_next = start + size
+                            if (
+                                flags == END_STREAM
+                                and body_id == stream_id
+                                and at_next <= end
+                                and size <= FRAME_BYTES_MAX
+                            ):
+                                awaiting = known
+                        if awaiting is None:
+                            awaited[stream_id] = known
+                            if known.timeout_s is not None:
+                                self._timed.append(stream_id)
+                            continue
                 elif kind == DATA and flags == END_STREAM and stream_id in awaited:
                     awaiting = awaited.pop(stream_id)
+                if awaiting is not None:
                     whole = awaiting.target.whole
                     if whole is not None and awaiting.content_length in (-1, size):
                         self._read(size)
@@ -147,53 +178,6 @@ class Connection(Requests):
                 self._on_stream_fault(fault)
             at = at_next
         return at
-
-    def _serve(self, data: bytes, at: int) -> int:
-        """Serve the requests from `at` on that are a known head and right behind it all of a body.
-
-        Returns where they end. Nearly all requests are such, and need no place among the streams.
-        Whatever is not, `_receive` takes frame by frame, and says what is wrong with it.
-        """
-        heads, awaited, streams = self._heads, self._awaited, self._streams
-        streams_max, end = self._streams_max, len(data)
-        while True:
-            body_at = start = at + HEADER_BYTES
-            if start > end:
-                return at
-            high, low, kind, flags, stream_id = unpack_header(data, at)
-            body_at += high << 16 | low
-            if kind != HEADERS or flags != END_HEADERS or body_at + HEADER_BYTES > end:
-                return at
-            head = heads.get(data[start:body_at])
-            high, low, kind, flags, body_id = unpack_header(data, body_at)
-            size = high << 16 | low
-            start = body_at + HEADER_BYTES
-            stop = start + size
-            seen_id = self._seen_id
-            if (
-                stop > end
-                or size > FRAME_BYTES_MAX
-                or kind != DATA
-                or flags != END_STREAM
-                or body_id != stream_id
-                or not isinstance(head, Head)
-                or (whole := head.target.whole) is None
-                or head.content_length not in (-1, size)
-                or not seen_id < stream_id <= WINDOW_MAX
-                or not stream_id & 1
-                or self.is_draining
-                or len(streams) + len(awaited) >= streams_max
-                or self._out_bytes + self.backlog_bytes > BACKLOG_BYTES_MAX
-            ):
-                return at
-            if stream_id - seen_id > 2:
-                self._see(stream_id)
-            self._seen_id = self._last_id = stream_id
-            self._read(size)
-            stream = whole(self, stream_id, head, data[start:stop])
-            if stream is not None:
-                streams[stream_id] = stream
-            at = stop
 
     def fail(self, code: ErrorCode, reason: str) -> None:
         """End the connection, and say why."""

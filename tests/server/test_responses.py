@@ -7,6 +7,7 @@ import pytest
 from etcdpb.kv_pb2 import Event, KeyValue
 from etcdpb.rpc_pb2 import ResponseHeader, WatchResponse
 from mvcc.record import event_field, frame
+from mvcc.watcher import Run
 from server.header import Headers
 from server.services.responses import SHARED_BYTES_MAX, SHARED_IDS_MAX, Responses
 
@@ -63,23 +64,31 @@ def test_what_is_kept_is_bounded_in_number_and_in_bytes() -> None:
     assert all(len(made) <= SHARED_BYTES_MAX for made in responses._made.values())
 
 
+def _run(*sizes: int) -> Run:
+    return [(2 + at, [_event(bytes(size))[1]]) for at, size in enumerate(sizes)]
+
+
 def test_a_burst_has_the_responses_that_each_revision_had_alone() -> None:
     responses = _responses()
-    run = [(revision, [_event(b"%d" % revision)[1]]) for revision in (2, 3, 4)]
+    run = _run(1, 2, 3)
     for watch_id in IDS:
         burst = responses.burst(watch_id, run)
+        assert burst is not None
         assert burst.messages == [responses.live(watch_id, *each) for each in run]
         assert responses.burst(watch_id, run) is burst
     other = [*run]
-    assert responses.burst(0, other) is not responses.burst(0, run)
+    assert responses.burst(0, other) is not burst
+    again = responses.burst(0, run)
+    assert again is not None
+    assert again.messages == [responses.live(0, *each) for each in run]
 
 
 def test_bursts_that_are_kept_are_bounded_in_number_and_in_bytes() -> None:
     responses = _responses()
-    run = [(revision, [_event(b"v")[1]]) for revision in (2, 3)]
+    run = _run(1, 2)
     for watch_id in range(10 * SHARED_IDS_MAX):
-        responses.burst(watch_id, run)
+        assert responses.burst(watch_id, run) is not None
         assert len(responses._bursts) <= SHARED_IDS_MAX
-    large = [(revision, [_event(bytes(SHARED_BYTES_MAX // 2))[1]]) for revision in (2, 3)]
-    assert len(responses.burst(0, large).messages) == 2
-    assert not responses._bursts
+    small = responses._run
+    assert responses.burst(1, _run(SHARED_BYTES_MAX // 2, SHARED_BYTES_MAX // 2)) is None
+    assert responses._run is small, "nor are its events"
