@@ -22,8 +22,9 @@ from server.commands.base import State
 from server.engine import Engine
 from server.header import Headers
 
-KNOWN_MAX: Final = 32_768  # Some 10 MB; one more, and all are forgotten and learnt anew.
+KNOWN_MAX: Final = 32_768  # Some 10 MB.
 _ID: Final = b"\x10"  # LeaseKeepAliveResponse.ID, field 2. Its varint is the request's.
+NEGATIVE_OCTETS: Final = 10  # Of the varint of a negative int64.
 _TTL: Final = b"\x18"  # LeaseKeepAliveResponse.TTL, field 3.
 
 
@@ -37,13 +38,15 @@ class Renewals:
         self._leases: dict[bytes, Lease] = {}  # By the message that names it.
         self._replies: dict[bytes, bytes] = {}  # By message; all of them begin with `_header`.
         self._header = b""
+        self._passed_over = 0  # Messages that there was no room for, since all were forgotten.
 
     def __call__(self, messages: list[bytes]) -> list[bytes]:
         """Renew the leases of `messages` up to the first that is not to be renewed just so."""
         if self._auth.enabled or not self._auth.is_settled:
             return []  # Who may renew what, the coroutine asks.
-        if len(messages) == 1 and (known := self._known(messages[0])) is not None:
-            return [known]
+        if len(messages) == 1:
+            reply = self._alone(messages[0])
+            return [] if reply is None else [reply]
         leases = self._leases
         found = list(map(leases.get, messages))
         named = found if None not in found else self._learnt(messages)
@@ -51,9 +54,7 @@ class Renewals:
         header = self._headers.at(self._store.published)
         count = self._engine.renew_all(named)  # type: ignore[arg-type]  # no None in it
         if count < len(messages):
-            # It may be gone, and would stay here for as long as the revision does.
-            leases.pop(messages[count], None)
-            self._replies.pop(messages[count], None)
+            self._forget(messages[count])
             messages = messages[:count]
         if header != self._header:
             self._replies.clear()
@@ -63,16 +64,50 @@ class Renewals:
             return self._made(messages, named)  # type: ignore[arg-type]  # as above
         return replies  # type: ignore[return-value]  # no None in it
 
-    def _known(self, message: bytes) -> bytes | None:
-        """The answer to a message alone, if lease and answer are remembered: what each client
-        sends again and again. Half of what the way for many costs.
+    def _alone(self, message: bytes) -> bytes | None:
+        """The answer to a message alone, as each client sends it that has one lease to renew.
+
+        Half of what the way for many costs, where lease and answer are remembered. They need not
+        be: a server may have a million leases, and a revision between any two renewals.
         """
-        lease, reply = self._leases.get(message), self._replies.get(message)
-        if lease is None or reply is None:
+        known, reply = self._leases.get(message), self._replies.get(message)
+        lease = known or self._named(message)
+        if lease is None:
             return None
-        if self._headers.at(self._store.published) != self._header:
+        header = self._headers.at(self._store.published)  # Before the renewal, as below.
+        if not self._engine.renew_known(lease):
+            self._forget(message)
             return None
-        return reply if self._engine.renew_known(lease) else None
+        if header != self._header:
+            self._replies.clear()
+            self._header = header
+        elif known is not None and reply is not None:
+            return reply
+        reply = _reply(header, message, lease)
+        if known is not None or self._has_room():
+            self._leases[message] = lease
+            self._replies[message] = reply
+        return reply
+
+    def _has_room(self) -> bool:
+        """Whether one more may be remembered. All are forgotten once as many were not."""
+        if len(self._leases) < KNOWN_MAX:
+            return True
+        self._passed_over += 1
+        if self._passed_over <= KNOWN_MAX:
+            return False
+        self._forget_all()
+        return True
+
+    def _forget(self, message: bytes) -> None:
+        """It may be gone, and would stay here for as long as the revision does."""
+        self._leases.pop(message, None)
+        self._replies.pop(message, None)
+
+    def _forget_all(self) -> None:
+        self._leases.clear()
+        self._replies.clear()
+        self._passed_over = 0
 
     def _learnt(self, messages: list[bytes]) -> list[Lease]:
         """The leases of `messages`, up to the first that names none and nothing but one."""
@@ -84,8 +119,7 @@ class Renewals:
                 if lease is None:
                     break
                 if len(self._leases) >= KNOWN_MAX:
-                    self._leases.clear()
-                    self._replies.clear()
+                    self._forget_all()
                 self._leases[message] = lease
                 self._replies.pop(message, None)  # Of another lease, that had the id before.
             named.append(lease)
@@ -97,9 +131,10 @@ class Renewals:
             lease = self._lessor.lookup(LeaseID(request.ID))
         except (DecodeError, LeaseNotFoundError):
             return None
-        # An id can be written in more than one way, and fields may stand behind it.
-        is_plain = LeaseKeepAliveRequest(ID=lease.id).SerializeToString() == message
-        return lease if is_plain else None
+        # An id can be written in more than one way, and fields may stand beside it. All of them are
+        # longer than the id and its tag.
+        octets = NEGATIVE_OCTETS if lease.id < 0 else (lease.id.bit_length() + 6) // 7
+        return lease if len(message) == 1 + octets else None
 
     def _made(self, messages: list[bytes], leases: list[Lease]) -> list[bytes]:
         header, replies = self._header, self._replies
@@ -107,7 +142,10 @@ class Renewals:
         for message, lease in zip(messages, leases, strict=False):  # Some may not be renewed.
             reply = replies.get(message)
             if reply is None:
-                ttl = varint(lease.ttl)
-                reply = replies[message] = b"".join((header, _ID, message[1:], _TTL, ttl))
+                reply = replies[message] = _reply(header, message, lease)
             made.append(reply)
         return made
+
+
+def _reply(header: bytes, message: bytes, lease: Lease) -> bytes:
+    return b"".join((header, _ID, message[1:], _TTL, varint(lease.ttl)))

@@ -271,6 +271,29 @@ def test_one_more_than_may_be_known_makes_all_be_learnt_anew(
     scenario()
 
 
+def test_where_there_is_no_room_answers_are_made_and_in_time_others_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(renewals, "KNOWN_MAX", 3)
+
+    @in_loop
+    async def scenario() -> None:
+        server = bare_server()
+        for lease_id in range(1, 9):
+            await server.call(LeaseGrantRequest(ID=lease_id, TTL=60 + lease_id))
+        at_once = at_once_of(server)
+        known: list[list[int]] = []
+        for lease_id in range(1, 9):
+            for _ in range(2):
+                assert ttls(at_once([naming(lease_id)])) == [(lease_id, 60 + lease_id)]
+            names = [LeaseKeepAliveRequest.FromString(each).ID for each in at_once._leases]
+            assert names == [LeaseKeepAliveRequest.FromString(each).ID for each in at_once._replies]
+            known.append(names)
+        assert known == [[1], [1, 2], [1, 2, 3], [1, 2, 3], [5], [5, 6], [5, 6, 7], [5, 6, 7]]
+
+    scenario()
+
+
 @in_loop
 async def test_not_primary_the_refusal_is_the_coroutines() -> None:
     server = bare_server()
