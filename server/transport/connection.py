@@ -31,7 +31,6 @@ from server.transport.frames import (
     GOAWAY,
     HEADER_BYTES,
     HEADERS,
-    KIND_AT,
     PADDED,
     PING,
     PREFACE,
@@ -102,6 +101,7 @@ class Connection(Requests):
                 return 0
             at, self.is_begun = len(PREFACE), True
         heads, awaited, streams = self._heads, self._awaited, self._streams
+        is_paired = True  # Bodies stand right behind their heads: until one does not.
         while end - at >= HEADER_BYTES and not self.is_dead:
             high, low, kind, flags, stream_id = unpack_header(data, at)
             size = high << 16 | low
@@ -119,13 +119,12 @@ class Connection(Requests):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is no SETTINGS")
             try:
                 # Nearly all requests are two such frames, and most need no place among the streams.
-                awaiting = None
                 if flags == END_HEADERS and kind == HEADERS:
                     known = heads.get(data[start:at_next])
                     # If it may not be taken so, the long way says what is wrong with it.
                     if (
                         isinstance(known, Head)
-                        and known.target.whole is not None
+                        and (whole := known.target.whole) is not None
                         and stream_id > (seen_id := self._seen_id)
                         and stream_id & 1
                         and not self.is_draining
@@ -135,26 +134,33 @@ class Connection(Requests):
                         if stream_id - seen_id > 2:
                             self._see(stream_id)
                         self._seen_id = self._last_id = stream_id
-                        at, start = at_next, at_next + HEADER_BYTES
-                        if start <= end and data[at + KIND_AT] == DATA:
+                        at = at_next
+                        if is_paired and end - at >= HEADER_BYTES:
                             high, low, kind, flags, body_id = unpack_header(data, at)
                             size = high << 16 | low
+                            start = at + HEADER_BYTES
                             at_next = start + size
                             if (
-                                flags == END_STREAM
+                                kind == DATA
+                                and flags == END_STREAM
                                 and body_id == stream_id
                                 and at_next <= end
                                 and size <= FRAME_BYTES_MAX
+                                and known.content_length in (-1, size)
                             ):
-                                awaiting = known
-                        if awaiting is None:
-                            awaited[stream_id] = known
-                            if known.timeout_s is not None:
-                                self._timed.append(stream_id)
-                            continue
+                                self._read(size)
+                                stream = whole(self, stream_id, known, data[start:at_next])
+                                if stream is not None:
+                                    streams[stream_id] = stream
+                                at = at_next
+                                continue
+                            is_paired = False
+                        awaited[stream_id] = known
+                        if known.timeout_s is not None:
+                            self._timed.append(stream_id)
+                        continue
                 elif kind == DATA and flags == END_STREAM and stream_id in awaited:
                     awaiting = awaited.pop(stream_id)
-                if awaiting is not None:
                     whole = awaiting.target.whole
                     if whole is not None and awaiting.content_length in (-1, size):
                         self._read(size)

@@ -59,7 +59,6 @@ class ErrorCode(enum.IntEnum):
 # Length's high octet and low two, type, flags, stream id.
 _HEADER: Final = Struct(">BHBBI")
 unpack_header: Final = _HEADER.unpack_from
-KIND_AT: Final = 3  # Where in a frame's header its type stands.
 _pack: Final = _HEADER.pack
 
 
