@@ -85,6 +85,18 @@ async def test_each_body_goes_to_its_own_head(order: tuple[int, ...]) -> None:
 
 
 @in_loop
+async def test_a_body_behind_another_head_goes_to_its_own() -> None:
+    client = known()
+    client.send(client.open())
+    early = client.last_id
+    assert client.is_awaited(early)
+    head, late = client.open(), client.last_id
+    client.send(head, data(early, prefixed(b"0")), data(late, prefixed(b"1")))
+    assert [client.heard(each).messages for each in (early, late)] == [[b"0"], [b"1"]]
+    assert client.is_over
+
+
+@in_loop
 async def test_another_kind_of_frame_with_the_same_flag_is_no_body() -> None:
     client = known()
     head = client.open()
