@@ -173,8 +173,9 @@ class RocksBackend:
     ) -> RocksBackend:
         """Open the store in directory `path`, making directory and store if there is none.
 
-        `fsync` False is for those who can lose it: nothing waits for the disk. `check` is given
-        what `stored_sequence` gives, before a byte is changed, and raises what is to be raised.
+        `fsync` False is for those who can lose it: nothing waits for the disk. `check` is given the
+        sequence number that will be found, 0 without a store, before a byte is changed; it raises
+        what is to be raised.
 
         Raises:
             NewerFormatError: it has column families that this version does not know.
@@ -205,25 +206,6 @@ class RocksBackend:
         except Exception as error:
             raise ours(path, error) from error
         return backend
-
-    @classmethod
-    def stored_sequence(cls, path: Path) -> int:
-        """The sequence number that `open` would find, without changing a byte; 0 without a store.
-
-        Without a journal it replays RocksDB's log, as opening does.
-
-        Raises:
-            BackendError: what `open` would raise.
-        """
-        try:
-            _refuse_remains(path)
-            refuse_torn_manifest(path)
-            _refuse_unknown(path)
-            return _stored_sequence(path, find(path))
-        except BackendError:
-            raise
-        except Exception as error:
-            raise ours(path, error) from error
 
     def get(self, column: Column, key: bytes) -> bytes | None:
         if self._staged is not None:
@@ -351,7 +333,10 @@ class RocksBackend:
 
 
 def _stored_sequence(path: Path, found: Found | None) -> int:
-    """See `RocksBackend.stored_sequence`; `found` is the journal."""
+    """The sequence number that opening will find; `found` is the journal.
+
+    Without one RocksDB's log is replayed, as opening does.
+    """
     if found is not None:
         return found.last
     if not (path / "CURRENT").exists():

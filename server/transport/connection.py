@@ -13,8 +13,8 @@ What is always true:
      `refill` end the connection: a flood of PING, SETTINGS, RST_STREAM, PRIORITY, WINDOW_UPDATE
      or empty DATA costs the peer its connection, and the others nothing.
 
-The hot path, a request of a head that came before and a body in one frame right behind, costs one
-object of its stream, if that; and no frame object: frames are read in place.
+The hot path, a request of a head that came before and a body in one frame, costs one dict entry,
+in and out, and one object of its stream; and no frame object: frames are read in place.
 """
 
 from __future__ import annotations
@@ -101,7 +101,6 @@ class Connection(Requests):
                 return 0
             at, self.is_begun = len(PREFACE), True
         heads, awaited, streams = self._heads, self._awaited, self._streams
-        is_paired = True  # Bodies stand right behind their heads: until one does not.
         while end - at >= HEADER_BYTES and not self.is_dead:
             high, low, kind, flags, stream_id = unpack_header(data, at)
             size = high << 16 | low
@@ -124,7 +123,7 @@ class Connection(Requests):
                     # If it may not be taken so, the long way says what is wrong with it.
                     if (
                         isinstance(known, Head)
-                        and (whole := known.target.whole) is not None
+                        and known.target.whole is not None
                         and stream_id > (seen_id := self._seen_id)
                         and stream_id & 1
                         and not self.is_draining
@@ -134,30 +133,10 @@ class Connection(Requests):
                         if stream_id - seen_id > 2:
                             self._see(stream_id)
                         self._seen_id = self._last_id = stream_id
-                        at = at_next
-                        if is_paired and end - at >= HEADER_BYTES:
-                            high, low, kind, flags, body_id = unpack_header(data, at)
-                            size = high << 16 | low
-                            start = at + HEADER_BYTES
-                            at_next = start + size
-                            if (
-                                kind == DATA
-                                and flags == END_STREAM
-                                and body_id == stream_id
-                                and at_next <= end
-                                and size <= FRAME_BYTES_MAX
-                                and known.content_length in (-1, size)
-                            ):
-                                self._read(size)
-                                stream = whole(self, stream_id, known, data[start:at_next])
-                                if stream is not None:
-                                    streams[stream_id] = stream
-                                at = at_next
-                                continue
-                            is_paired = False
                         awaited[stream_id] = known
                         if known.timeout_s is not None:
                             self._timed.append(stream_id)
+                        at = at_next
                         continue
                 elif kind == DATA and flags == END_STREAM and stream_id in awaited:
                     awaiting = awaited.pop(stream_id)

@@ -25,6 +25,7 @@ from tests.server.snapshot.support import ETCD_3_4, ETCD_3_5, Taken
 from tests.support.client import refusal
 from tests.support.loop import run_in_loop
 from tests.support.serving import Running, running
+from tests.support.stored import stored_sequence
 
 TAKEN = pytest.mark.parametrize("taken", [ETCD_3_5, ETCD_3_4], ids=["3.5.1", "3.4.23"])
 
@@ -259,7 +260,7 @@ def test_the_mark_says_that_all_of_it_was_acknowledged(tmp_path: Path) -> None:
     _restore(snapshot(tmp_path / "s", [put(2, b"a"), put(3, b"b")]), tmp_path / "d")
     data = DataDir(tmp_path / "d")
     mark = Mark.open(data.mark)
-    assert (mark.revision, mark.sequence) == (3, RocksBackend.stored_sequence(data.store))
+    assert (mark.revision, mark.sequence) == (3, stored_sequence(data.store))
     mark.close()
 
 
