@@ -8,7 +8,6 @@ only one that is damaged. (What is missing at the end the acknowledged-revision 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from operator import attrgetter
 from typing import Final
 
@@ -21,6 +20,7 @@ from mvcc.entry import Entry
 from mvcc.errors import CorruptRecordError
 from mvcc.record import frame
 from mvcc.revision import decode_all
+from mvcc.slicing import chunks
 from mvcc.store import FIRST_REVISION, NEVER_COMPACTED, Store, read_meta
 
 _COLUMN: Final = "key"
@@ -45,8 +45,7 @@ def restore(store: Store) -> None:
     last, last_sub = max(FIRST_REVISION, floor), _NO_SUB
     in_use = 0
     entries_get = entries.get
-    rows = backend.scan(Column.KEY)
-    while some := list(islice(rows, ROWS_AT_ONCE)):
+    for some in chunks(backend.scan(Column.KEY), ROWS_AT_ONCE):
         row_keys, values = zip(*some, strict=True)
         in_use += sum(map(len, row_keys)) + sum(map(len, values))
         for (main, sub, is_tombstone), (key, create, mod, version, lease), row_key, value in zip(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from lease.deadlines import Deadlines
@@ -21,6 +20,7 @@ from mvcc.backend.mark import Mark
 from mvcc.compaction import META_FINISHED, META_FREED, META_SCHEDULED, Compactor
 from mvcc.errors import CorruptRecordError
 from mvcc.restore import restore
+from mvcc.slicing import chunks
 from mvcc.store import Store, read_meta
 from server.alarms import Alarms
 from server.auth.gate import Gate
@@ -80,8 +80,7 @@ class StoreLeaseBucket:
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Every row. The store's size counts the rows that pass: it was restored without them."""
-        rows = self._store.backend.scan(Column.LEASE)
-        while some := list(islice(rows, _ROWS_AT_ONCE)):
+        for some in chunks(self._store.backend.scan(Column.LEASE), _ROWS_AT_ONCE):
             for column in zip(*some, strict=True):
                 self._store.in_use += sum(map(len, column))
             yield from some

@@ -245,6 +245,18 @@ class _AnewEachTime(ssl.SSLContext):
         return self._tls.begin(self._source, incoming, outgoing)
 
 
+def listening(tls: ServerTLS | None, url: URL, alpn: Sequence[str] = ALPN) -> dict[str, Any]:
+    """What `ServerTLS.listening` says, where the URL asks for TLS; nothing elsewhere.
+
+    Raises:
+        StartError
+    """
+    if not url.is_tls:
+        return {}
+    assert tls is not None, "the settings give a certificate"
+    return tls.listening(alpn)
+
+
 def peer_cn(transport: asyncio.BaseTransport) -> str | None:
     """The CN of the client's certificate, if one was required and verified; else None."""
     connection = transport.get_extra_info("ssl_object")

@@ -24,8 +24,8 @@ from server.header import Headers
 
 KNOWN_MAX: Final = 32_768  # Some 10 MB.
 _ID: Final = b"\x10"  # LeaseKeepAliveResponse.ID, field 2. Its varint is the request's.
-NEGATIVE_OCTETS: Final = 10  # Of the varint of a negative int64.
 _TTL: Final = b"\x18"  # LeaseKeepAliveResponse.TTL, field 3.
+_NEGATIVE_OCTETS: Final = 10  # Of the varint of a negative int64.
 
 
 class Renewals:
@@ -133,7 +133,7 @@ class Renewals:
             return None
         # An id can be written in more than one way, and fields may stand beside it. All of them are
         # longer than the id and its tag.
-        octets = NEGATIVE_OCTETS if lease.id < 0 else (lease.id.bit_length() + 6) // 7
+        octets = _NEGATIVE_OCTETS if lease.id < 0 else (lease.id.bit_length() + 6) // 7
         return lease if len(message) == 1 + octets else None
 
     def _made(self, messages: list[bytes], leases: list[Lease]) -> list[bytes]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any, Final
+from typing import Final
 
 from server import status
 from server.clock import Clock
@@ -20,7 +20,7 @@ from server.loop import as_transport
 from server.outbox import Outbox
 from server.settings.urls import URL
 from server.status import RpcError, Status
-from server.tls import ServerTLS, peer_cn
+from server.tls import ServerTLS, listening, peer_cn
 from server.transport import streaming_whole, unary
 from server.transport.asgi import WebCall
 from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES, wait_until
@@ -97,10 +97,7 @@ class NativeServer:
         Raises:
             OSError: it cannot be bound.
         """
-        options: dict[str, Any] = {}
-        if url.is_tls:
-            assert self.tls is not None, "the settings give a certificate"
-            options = self.tls.listening()
+        options = listening(self.tls, url)
         self._listeners.append(await self._room.listen(url, self._protocol, options))
 
     async def start(self) -> None:

@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from starlette.types import Receive, Scope, Send
 
 from server.clock import Clock
 from server.settings.urls import URL
-from server.tls import ServerTLS
+from server.tls import ServerTLS, listening
 from server.tls_files import ALPN_HTTP1
 from server.transport.base import wait_until
 from server.transport.host import UNTAKEN_S
@@ -120,10 +120,7 @@ class WebServer:
         Raises:
             OSError: it cannot be bound.
         """
-        options: dict[str, Any] = {}
-        if url.is_tls:
-            assert self.tls is not None, "the settings give a certificate"
-            options = self.tls.listening(ALPN_HTTP1)
+        options = listening(self.tls, url, ALPN_HTTP1)
         self._listeners.append(await self._room.listen(url, self.protocol, options))
 
     async def start(self) -> None:
