@@ -57,9 +57,10 @@ logger = logging.getLogger(__name__)
 
 DRAIN_GRACE_S: Final = 2.0  # For calls under way when the server is told to end.
 HTTP_LOADED_AFTER_S: Final = 1.0  # From when gRPC is served: nobody waits for it but HTTP.
-# In an order in which no import takes the loop longer than some 20 ms.
+HTTP_MODULE_EVERY_S: Final = 0.1  # Each stops the loop, so what is sent meanwhile waits for one.
+# In an order in which no import takes the loop longer than some 10 ms.
 HTTP_MODULES: Final = (
-    "h11", "click", "uvicorn.config", "uvicorn.protocols.http.h11_impl", "anyio",
+    "h11", "click", "uvicorn.config", "uvicorn.protocols.http.h11_impl", "starlette.datastructures",
     "starlette.applications", "server.transport.http1", "server.http.app",
 )  # fmt: skip
 GC_THRESHOLDS: Final = (50_000, 50, 100)  # A full collection walks every key; make it rare.
@@ -323,10 +324,10 @@ class _Server:
 
 
 def _load_http(loop: asyncio.AbstractEventLoop, names: tuple[str, ...]) -> None:
-    """Import what the first request by HTTP needs, one a turn, so that it finds it there."""
+    """Import what the first request by HTTP needs, one by one, so that it finds it there."""
     import_module(names[0])
     if names[1:]:
-        loop.call_soon(_load_http, loop, names[1:])
+        loop.call_later(HTTP_MODULE_EVERY_S, _load_http, loop, names[1:])
 
 
 def _make_app(config: Config, methods: MethodTable, metrics: Sources) -> HttpApp:
