@@ -2,8 +2,9 @@
 
 Each size gets a fresh server. While it is filled, a prober renews one lease by the clock: its worst
 answer shows the longest time for which the server did nothing else, up to what a shared core adds.
-Then come memory, operations on keys and leases drawn at random, a snapshot if the server gives one,
-and kill -9 with the start after it. The page cache stays warm.
+Then come memory, kill -9 with the start after it, operations on keys and leases drawn at random, a
+snapshot if the server gives one, and kill -9 again, with the operations' revisions to recover too.
+The page cache stays warm.
 """
 
 from __future__ import annotations
@@ -81,6 +82,9 @@ def _size(
     time.sleep(SETTLE_S)
     grown = (server.memory().resident - base) / (size - WARM_UP_LEASES)
     add("resident, a lease with its key", "bytes", grown, target=TARGETS_BYTES.get(size))
+    server.kill()
+    add("kill -9, exec to first read", "s", server.start(), target=TARGETS_S.get(size))
+    check_all_there(server, size)
     for name, records, changes in _operations(filled, rng):
         for result, cpu_us in _timed(server, records, rounds, seconds, changes=changes):
             add(name, "requests/s", result.rate, higher=True)
@@ -91,7 +95,7 @@ def _size(
         add("snapshot", "s", snapshot[0])
         add("snapshot", "MB", snapshot[1] / 1e6)
     server.kill()
-    add("kill -9, exec to first read", "s", server.start(), target=TARGETS_S.get(size))
+    add("kill -9 after the operations, exec to first read", "s", server.start())
     check_all_there(server, size)
 
 
