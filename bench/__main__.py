@@ -45,10 +45,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.data_root) as name:
         ask = Ask(contenders, options, Path(name), short=options.parts == [SHORT])
         facts = _facts(ask, skipped)
+        page = report.new_page(options.name or "-".join(options.parts)) if options.save else None
+        measured = [part for part in parts if part.name not in skipped or part.name in PARTIAL]
         sections, failed = [], []
-        for part in parts:
-            if part.name in skipped and part.name not in PARTIAL:
-                continue
+        for number, part in enumerate(measured, 1):
             asked = ask if part.takes_kine else ask.without(KINE)
             print(f"{part.name}: {_names(asked.contenders)}", flush=True)
             try:
@@ -59,10 +59,11 @@ def main() -> int:
                 failed.append(part.name)
             else:
                 print(report.plain(sections[-1]), flush=True)
-    if failed:
-        facts.append(("failed", f"{', '.join(failed)}: see the output of the run"))
-    if sections and options.save:
-        _keep(sections, facts, options.name or "-".join(options.parts))
+            if sections and page is not None:
+                _keep(page, sections, [*facts, *_state(failed, measured[number:])])
+    if sections and page is not None:
+        shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
+        print(f"\nwritten: {shown}")
     return 1 if skipped or failed else 0
 
 
@@ -88,13 +89,21 @@ def _facts(ask: Ask, skipped: dict[str, list[str]]) -> list[tuple[str, str]]:
     return facts
 
 
-def _keep(sections: Sequence[report.Section], facts: list[tuple[str, str]], name: str) -> None:
-    path = report.new_page(name)
-    pictures = plots.draw(sections, path.with_suffix("")) if plots.available() else []
+def _state(failed: Sequence[str], to_come: Sequence[Part]) -> list[tuple[str, str]]:
+    facts = []
+    if failed:
+        facts.append(("failed", f"{', '.join(failed)}: see the output of the run"))
+    if to_come:
+        facts.append(("not measured yet", ", ".join(part.name for part in to_come)))
+    return facts
+
+
+def _keep(page: Path, sections: Sequence[report.Section], facts: Sequence[tuple[str, str]]) -> None:
+    """Write the page anew after each part: a run of hours that is stopped leaves what it has."""
+    pictures = plots.draw(sections, page.with_suffix("")) if plots.available() else []
     if not plots.available():
-        facts.append(("plots", plots.HOW_TO_INSTALL))
-    path.write_text(report.markdown(sections, facts, [picture.name for picture in pictures]))
-    print(f"\nwritten: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+        facts = [*facts, ("plots", plots.HOW_TO_INSTALL)]
+    page.write_text(report.markdown(sections, facts, [picture.name for picture in pictures]))
 
 
 def _allow_many_connections() -> None:
