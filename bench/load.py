@@ -73,11 +73,15 @@ def measure(
         "thread) where one body is repeated, bench/go where each differs. CPU is the server "
         "process's, user and kernel. Replies were checked.",
     )
+    left_out: dict[str, str] = {}  # Why, by server and workload.
     for workload in _workloads(only, short=short):
         for level in _levels(workload, levels, short=short):
             with running(contenders, directory, certificates) as servers:
-                _point(section, workload, level, servers, rounds, seconds, seed)
+                left_out |= _point(section, workload, level, servers, rounds, seconds, seed)
             print(f"  {workload.name} {level[0]}x{level[1]}{over}", flush=True)
+    if left_out:
+        said = "; ".join(f"{what} ({why})" for what, why in left_out.items())
+        section.text += f" Left out: {said}."
     return section
 
 
@@ -120,7 +124,9 @@ class Lane(Protocol):
 def _point(
     section: Section, workload: Workload, level: Level, servers: Sequence[Server],
     rounds: int, seconds: float, seed: int,
-) -> None:  # fmt: skip
+) -> dict[str, str]:  # fmt: skip
+    """Add one workload's figures at one level; returns what was left out, as in `measure`."""
+    left_out: dict[str, str] = {}
     in_flight = level[0] * level[1]
     name = f"{workload.name} {level[0]}x{level[1]}"
     with tempfile.TemporaryDirectory() as scratch:
@@ -134,13 +140,20 @@ def _point(
                 if server.name in COMPARED:
                     raise
                 # kine leaves out a part of the API; what it has is measured.
-                print(f"  {workload.name}: {server.name} left out: {error}"[:200], flush=True)
+                left_out[f"{server.name}: {workload.name}"] = _why(error)
                 continue
             lanes.append((lane, _bounded(rate * seconds, in_flight, lane.requests_max)))
         for turn in range(rounds):
             # Who goes first alternates, so that a drift of the machine favours nobody.
             for lane, requests in lanes if turn % 2 == 0 else reversed(lanes):
                 _add(section, name, lane.server.name, lane.drive(requests))
+    return left_out
+
+
+def _why(error: Exception) -> str:
+    """In one line."""
+    said = error.details() if isinstance(error, grpc.Call) else str(error)
+    return (said or type(error).__name__).splitlines()[0]
 
 
 def _lane(workload: Workload, server: Server, level: Level, scratch: Path, seed: int) -> Lane:
