@@ -26,6 +26,7 @@ from bench.report import Section
 from bench.servers import ETCD, TENURE, Contender, Server, running
 from bench.varied import VARIED, Varied
 
+FAILURES: Final = (BenchError, RuntimeError, grpc.RpcError)
 LEVELS: Final = ((1, 1), (8, 16), (64, 4))  # Connections, and streams in flight on each.
 REQUESTS_MAX: Final = 400_000  # A run; bounds the leases and revisions it leaves behind.
 
@@ -73,14 +74,17 @@ def measure(
         "thread) where one body is repeated, bench/go where each differs. CPU is the server "
         "process's, user and kernel. Replies were checked.",
     )
-    left_out: dict[str, str] = {}  # Why, by server and workload.
+    left_out: dict[str, list[str]] = {}  # What, by server and why.
     for workload in _workloads(only, short=short):
         for level in _levels(workload, levels, short=short):
             with running(contenders, directory, certificates) as servers:
-                left_out |= _point(section, workload, level, servers, rounds, seconds, seed)
+                for what, why in _point(
+                    section, workload, level, servers, rounds, seconds, seed
+                ).items():
+                    left_out.setdefault(why, []).append(what)
             print(f"  {workload.name} {level[0]}x{level[1]}{over}", flush=True)
     if left_out:
-        said = "; ".join(f"{what} ({why})" for what, why in left_out.items())
+        said = "; ".join(f"{', '.join(what)} ({why})" for why, what in left_out.items())
         section.text += f" Left out: {said}."
     return section
 
@@ -125,10 +129,21 @@ def _point(
     section: Section, workload: Workload, level: Level, servers: Sequence[Server],
     rounds: int, seconds: float, seed: int,
 ) -> dict[str, str]:  # fmt: skip
-    """Add one workload's figures at one level; returns what was left out, as in `measure`."""
+    """Add one workload's figures at one level; returns what was left out, and why."""
     left_out: dict[str, str] = {}
     in_flight = level[0] * level[1]
     name = f"{workload.name} {level[0]}x{level[1]}"
+
+    def leave_out(server: Server, error: Exception) -> None:
+        """kine leaves out a part of the API, and fails at some of the rest; ours and etcd may not.
+
+        Raises:
+            BenchError: `server` is one of the two that are compared.
+        """
+        if server.name in COMPARED:
+            raise BenchError(f"{server.name}: {name}: {_why(error)}") from error
+        left_out[f"{name} of {server.name}"] = _why(error)
+
     with tempfile.TemporaryDirectory() as scratch:
         lanes: list[tuple[Lane, int]] = []
         for server in servers:
@@ -136,17 +151,17 @@ def _point(
                 lane = _lane(workload, server, level, Path(scratch), seed)
                 rate = lane.drive(in_flight).rate
                 rate = lane.drive(_bounded(rate * seconds / 3, in_flight, lane.requests_max)).rate
-            except (BenchError, RuntimeError, grpc.RpcError) as error:
-                if server.name in COMPARED:
-                    raise
-                # kine leaves out a part of the API; what it has is measured.
-                left_out[f"{server.name}: {workload.name}"] = _why(error)
-                continue
-            lanes.append((lane, _bounded(rate * seconds, in_flight, lane.requests_max)))
+            except FAILURES as error:
+                leave_out(server, error)
+            else:
+                lanes.append((lane, _bounded(rate * seconds, in_flight, lane.requests_max)))
         for turn in range(rounds):
             # Who goes first alternates, so that a drift of the machine favours nobody.
             for lane, requests in lanes if turn % 2 == 0 else reversed(lanes):
-                _add(section, name, lane.server.name, lane.drive(requests))
+                try:
+                    _add(section, name, lane.server.name, lane.drive(requests))
+                except FAILURES as error:
+                    leave_out(lane.server, error)
     return left_out
 
 
