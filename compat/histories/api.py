@@ -10,7 +10,6 @@ from typing import Any, Final, Self
 
 import grpc
 import grpc.aio
-from google.protobuf.message_factory import GetMessageClass
 
 from compat.histories.record import (
     KV,
@@ -25,6 +24,7 @@ from compat.histories.record import (
     Put,
 )
 from etcdpb import kv_pb2, rpc_pb2
+from tests.support.methods import callable_of
 
 CLOSE_MAX_S: Final = 5.0
 CALL_MAX_S: Final = 8.0  # Longer than any stop; then what became of the call is not known.
@@ -48,7 +48,7 @@ class Api:
         self.number = number
         self.calls = calls
         self._channel = grpc.aio.insecure_channel(endpoint, OPTIONS)
-        self._methods: dict[str, Any] = {}
+        self._methods: dict[tuple[str, str], Any] = {}
         self._renewals: Any = None
 
     async def __aenter__(self) -> Self:
@@ -63,17 +63,9 @@ class Api:
                 await self._channel.close(None)
 
     def method(self, service: str, name: str) -> Any:
-        path = f"/etcdserverpb.{service}/{name}"
-        if path not in self._methods:
-            method = rpc_pb2.DESCRIPTOR.services_by_name[service].methods_by_name[name]
-            streams = method.client_streaming or method.server_streaming
-            make = self._channel.stream_stream if streams else self._channel.unary_unary
-            self._methods[path] = make(
-                path,
-                request_serializer=GetMessageClass(method.input_type).SerializeToString,
-                response_deserializer=GetMessageClass(method.output_type).FromString,
-            )
-        return self._methods[path]
+        if (service, name) not in self._methods:
+            self._methods[service, name] = callable_of(self._channel, service, name)
+        return self._methods[service, name]
 
     # --- keys ---
 

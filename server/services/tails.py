@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from etcdpb.kv_pb2 import Event
@@ -67,12 +66,7 @@ class Tail(Sink):
         self._tails.hub.add(self._watcher)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._tails.hub.remove(self._watcher)
         self._tails.count -= 1
 

@@ -19,7 +19,6 @@ import fcntl
 import os
 import shutil
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from mvcc.backend.names import sync_directory
@@ -100,12 +99,7 @@ class Stage:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self._is_committed:
             shutil.rmtree(self.root, ignore_errors=True)  # What stays is refused by name.
         os.close(self._lock)

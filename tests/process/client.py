@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc
-from google.protobuf.message_factory import GetMessageClass
 
 from etcdpb import kv_pb2, rpc_pb2
+from tests.support.methods import callable_of
 
 CALL_MAX_S: Final = 20.0  # A call without an answer is a failure and not a wait.
 ALL_KEYS: Final = b"\0"
@@ -28,32 +27,19 @@ class Client:
         self._channel = grpc.insecure_channel(
             target, options=[("grpc.max_receive_message_length", -1)]
         )
-        self._methods: dict[str, Callable[..., Any]] = {}
+        self._methods: dict[tuple[str, str], Callable[..., Any]] = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._channel.close()
 
     def method(self, service: str, name: str) -> Any:
         """grpc's callable of a method; made once."""
-        path = f"/etcdserverpb.{service}/{name}"
-        if path not in self._methods:
-            method = rpc_pb2.DESCRIPTOR.services_by_name[service].methods_by_name[name]
-            streams = method.client_streaming or method.server_streaming
-            make = self._channel.stream_stream if streams else self._channel.unary_unary
-            self._methods[path] = make(
-                path,
-                request_serializer=GetMessageClass(method.input_type).SerializeToString,
-                response_deserializer=GetMessageClass(method.output_type).FromString,
-            )
-        return self._methods[path]
+        if (service, name) not in self._methods:
+            self._methods[service, name] = callable_of(self._channel, service, name)
+        return self._methods[service, name]
 
     def raw(self, path: str) -> Any:
         """grpc's callable of a path, for requests of any bytes."""
@@ -166,12 +152,7 @@ class Exchange:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def send(self, request: Any) -> None:

@@ -90,6 +90,13 @@ def lives(tmp_path: Path, sockets: Path) -> Iterator[Lives]:
 
 
 @pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """What a test opens and does not close itself."""
+    with ExitStack() as made:
+        yield made
+
+
+@pytest.fixture
 def strace() -> str:
     """The path of the program, if there is one and it is allowed to trace."""
     path = shutil.which("strace")

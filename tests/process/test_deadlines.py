@@ -19,6 +19,7 @@ import pytest
 from tests.process.client import Client
 from tests.process.clocked import FULL_TTL, GOES_ON, Lives
 from tests.process.conftest import Servers
+from tests.process.tools import tampered
 from tests.support.process import ROOT, ServerProcess
 
 pytestmark = pytest.mark.power
@@ -107,30 +108,10 @@ def test_whatever_is_in_doubt_gives_the_full_ttl_and_nothing_else_does(
 
 def test_after_an_fsync_that_failed_the_full_ttl(lives: Lives, strace: str) -> None:
     begin(lives)
-    failing = "inject=fsync,fdatasync:error=EIO"
-    with subprocess.Popen(
-        [
-            strace,
-            "--follow-forks",
-            f"--attach={lives.server.pid}",
-            "-e",
-            failing,
-            "-o",
-            "/dev/null",
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as tracer:
-        try:
-            assert tracer.stderr is not None
-            line = tracer.stderr.readline()
-            if "attached" not in line:
-                pytest.skip(f"strace may not trace here: {line.strip()}")
-            with pytest.raises(grpc.RpcError):
-                lives.client.put(b"k", b"")
-            assert lives.server.wait() == 1
-        finally:
-            tracer.kill()
+    with tampered(strace, lives.server.pid, "error=EIO"):
+        with pytest.raises(grpc.RpcError):
+            lives.client.put(b"k", b"")
+        assert lives.server.wait() == 1
     lives.kill()
     lives.start()
     assert_full(lives, "the last process met an error that ended it")

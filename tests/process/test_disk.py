@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ import pytest
 from etcdpb import rpc_pb2
 from tests.process.client import Client
 from tests.process.conftest import Servers
+from tests.process.tools import tampered
 from tests.support.process import ServerProcess
 
 pytestmark = pytest.mark.power
@@ -153,25 +153,6 @@ def test_a_data_dir_that_cannot_be_written_is_refused_by_name(servers: Servers, 
 # --- an fsync that fails ---
 
 
-@contextmanager
-def tampered(strace: str, server: ServerProcess, how: str) -> Iterator[None]:
-    """Each fsync of the server ends as strace's `inject` says."""
-    inject = f"inject=fsync,fdatasync:{how}"
-    with subprocess.Popen(
-        [strace, "--follow-forks", f"--attach={server.pid}", "-e", inject, "-o", os.devnull],
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as tracer:
-        try:
-            assert tracer.stderr is not None
-            line = tracer.stderr.readline()
-            if "attached" not in line:
-                pytest.skip(f"strace may not trace here: {line.strip()}")
-            yield
-        finally:
-            tracer.terminate()  # It lets go of the server; a kill would leave it stopped.
-
-
 @pytest.mark.slow
 def test_while_an_fsync_takes_long_renewals_are_answered_and_changes_wait(
     servers: Servers, strace: str
@@ -179,7 +160,7 @@ def test_while_an_fsync_takes_long_renewals_are_answered_and_changes_wait(
     server, client = servers.start()
     client.grant(60, 7)
     client.put(b"k", b"0", 7)
-    with tampered(strace, server, "delay_enter=2000000"):
+    with tampered(strace, server.pid, "delay_enter=2000000"):
         client.put(b"k", b"found slow")  # One that waits alone may be on the loop; not the next.
         request = rpc_pb2.PutRequest(key=b"k", value=b"1", lease=7)
         slow = client.method("KV", "Put").future(request, timeout=20)
@@ -202,7 +183,7 @@ def test_an_fsync_that_fails_ends_the_process_and_loses_nothing(
     """After a failed fsync nobody knows what is on the disk: it must not be tried again."""
     server, client = servers.start()
     before = [client.put(b"0", b"0 " + VALUE)]
-    with tampered(strace, server, "error=EIO"):
+    with tampered(strace, server.pid, "error=EIO"):
         with pytest.raises(grpc.RpcError) as end:
             client.put(b"lost or not", VALUE)
         assert end.value.code() is grpc.StatusCode.UNAVAILABLE

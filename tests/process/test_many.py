@@ -10,20 +10,19 @@ import logging
 import os
 import resource
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from etcdpb.rpc_pb2 import DefragmentRequest, RangeRequest
-from server.transport.frames import ACK, DATA, END_STREAM, HEADERS, PING, frame
+from server.transport.frames import DATA, END_STREAM, HEADERS
 from server.transport.room import FILES_RESERVED
 from tests.process.conftest import Servers
+from tests.process.lines import Line, Lines, memory_bytes
 from tests.process.tools import free_url
-from tests.server.transport.sockets import OPENING, WIDE, request, watch
+from tests.server.transport.sockets import WIDE, request, watch
 from tests.support.process import ServerProcess
 
 logger = logging.getLogger(__name__)
@@ -33,64 +32,8 @@ CONNECTION_BYTES_MAX: Final = 16 << 10
 STREAMS: Final = 5_000
 STREAMS_A_CONNECTION: Final = 1_000
 STREAM_BYTES_MAX: Final = 16 << 10
-WAIT_S: Final = 20.0
 VALUE_BYTES: Final = 64 << 10
 FLUSHED_BYTES: Final = 48 << 20  # Three times what memory keeps of it.
-
-
-class Line:
-    """One connection, spoken frame by frame, on a socket that waits."""
-
-    def __init__(self, address: tuple[str, int], opening: bytes = OPENING) -> None:
-        self.socket = socket.create_connection(address, timeout=WAIT_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._input = b""
-        self.send(opening)
-
-    def send(self, data: bytes) -> None:
-        self.socket.sendall(data)
-
-    def next(self, kind: int) -> tuple[int, bytes]:
-        """Flags and payload of the next frame of that kind."""
-        while True:
-            while len(self._input) >= 9:
-                size = 9 + int.from_bytes(self._input[:3], "big")
-                if len(self._input) < size:
-                    break
-                one, self._input = self._input[:size], self._input[size:]
-                if one[3] == kind:
-                    return one[4], one[9:]
-            some = self.socket.recv(1 << 16)
-            assert some, "the connection has ended"
-            self._input += some
-
-    def is_served(self) -> bool:
-        try:
-            self.send(frame(PING, 0, 0, b"anybody?"))
-            flags, payload = self.next(PING)
-        except (AssertionError, ConnectionError):
-            return False
-        return (flags, payload) == (ACK, b"anybody?")
-
-
-class Lines:
-    """Connections that are closed together."""
-
-    def __init__(self, server: ServerProcess, stack: ExitStack) -> None:
-        host, _, port = server.target.partition(":")
-        self._address = (host, int(port))
-        self._stack = stack
-
-    def open(self, opening: bytes = OPENING) -> Line:
-        line = Line(self._address, opening)
-        self._stack.callback(line.socket.close)
-        return line
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as made:
-        yield made
 
 
 @pytest.fixture
@@ -104,17 +47,10 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def memory_bytes(server: ServerProcess) -> int:
-    """What the process has of the machine's memory."""
-    pages = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
-
-
 def is_answered(line: Line) -> bool:
     line.next(HEADERS)
     line.next(DATA)
-    flags, _ = line.next(HEADERS)
-    return bool(flags & END_STREAM)
+    return bool(line.next(HEADERS).flags & END_STREAM)
 
 
 @pytest.mark.slow
@@ -162,7 +98,7 @@ def test_five_thousand_idle_streams_are_served(servers: Servers, stack: ExitStac
     client.put(b"k", b"to all of them")
     for line in opened:
         for _ in range(STREAMS_A_CONNECTION):
-            assert b"to all of them" in line.next(DATA)[1]
+            assert b"to all of them" in line.next(DATA).payload
     stack.close()
     client.put(b"k", b"v")
     assert not server.noise

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Final
 
@@ -17,7 +16,7 @@ from etcdpb import rpc_pb2 as pb
 from server.engine import QUEUE_COMMANDS_MAX
 from server.transport.frames import DATA, END_STREAM, HEADERS
 from tests.process.conftest import Servers
-from tests.process.test_many import Line, Lines
+from tests.process.lines import Line, Lines
 from tests.process.tools import free_url
 from tests.server.transport.sockets import WIDE, request
 
@@ -28,32 +27,16 @@ SHORT_TTL: Final = 2  # Over long before all is served.
 KEPT, SILENT = 1, 2
 
 
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as made:
-        yield made
-
-
 def answers(line: Line, number: int) -> int:
     """How many of so many calls were answered and not refused."""
-    rest, ended, answered = b"", 0, 0
+    ended = answered = 0
     while ended < number:
-        some = line.socket.recv(1 << 18)
-        assert some, "the connection has ended"
-        rest += some
-        at = 0
-        while len(rest) - at >= 9:
-            end = at + 9 + int.from_bytes(rest[at : at + 3], "big")
-            if len(rest) < end:
-                break
-            kind, flags = rest[at + 3], rest[at + 4]
-            answered += kind == DATA
-            if kind == HEADERS and flags & END_STREAM:
-                ended += 1
-                # The status of a call that is over is 0, or comes with the reason.
-                assert b"grpc-status\x010" in rest[at:end] or b"too many requests" in rest[at:end]
-            at = end
-        rest = rest[at:]
+        kind, flags, _, payload = line.frame()
+        answered += kind == DATA
+        if kind == HEADERS and flags & END_STREAM:
+            ended += 1
+            # The status of a call that is over is 0, or comes with the reason.
+            assert b"grpc-status\x010" in payload or b"too many requests" in payload
     return answered
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Final
 
@@ -25,7 +24,7 @@ from server.transport.frames import (
 from server.transport.host import AHEAD_BYTES_MAX
 from server.transport.peer import BACKLOG_BYTES_MAX
 from tests.process.conftest import Servers
-from tests.process.test_many import Line, Lines, memory_bytes
+from tests.process.lines import Line, Lines, memory_bytes
 from tests.process.tools import free_url
 from tests.server.transport.sockets import ACKNOWLEDGED, request, watch
 from tests.server.transport.support import headers
@@ -48,28 +47,13 @@ CLOSED: Final = PREFACE + settings((4, 0)) + ACKNOWLEDGED  # It takes no byte of
 MIB: Final = 1 << 20
 
 
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as made:
-        yield made
-
-
 def values(line: Line, stream: int, number: int) -> list[bytes]:
     """Of so many events on a stream, in the order in which they came."""
-    rest, body, found = b"", bytearray(), list[bytes]()
+    body, found = bytearray(), list[bytes]()
     while len(found) < number:
-        some = line.socket.recv(1 << 18)
-        assert some, "the connection has ended"
-        rest += some
-        at = 0
-        while len(rest) - at >= 9:
-            end = at + 9 + int.from_bytes(rest[at : at + 3], "big")
-            if len(rest) < end:
-                break
-            if rest[at + 3] == DATA and int.from_bytes(rest[at + 5 : at + 9], "big") == stream:
-                body += rest[at + 9 : end]
-            at = end
-        rest = rest[at:]
+        kind, _, its, payload = line.frame()
+        if kind == DATA and its == stream:
+            body += payload
         while len(body) >= 5 and len(body) >= 5 + int.from_bytes(body[1:5], "big"):
             size = 5 + int.from_bytes(body[1:5], "big")
             response = pb.WatchResponse.FromString(bytes(body[5:size]))
@@ -136,7 +120,7 @@ def test_large_answers_that_nobody_takes_are_refused_beyond_the_backlog_of_a_con
     line = Lines(server, stack).open(CLOSED)
     everything = pb.RangeRequest(key=b"\0", range_end=b"\0")
     line.send(b"".join(request(1 + 2 * each, "KV/Range", everything) for each in range(100)))
-    assert int.from_bytes(line.next(RST_STREAM)[1], "big") == ErrorCode.REFUSED_STREAM
+    assert int.from_bytes(line.next(RST_STREAM).payload, "big") == ErrorCode.REFUSED_STREAM
     assert line.is_served()
     held = memory_bytes(server) - before
     logger.info("%.0f MiB for a connection's answers", held / MIB)

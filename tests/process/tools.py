@@ -8,6 +8,8 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -47,3 +49,22 @@ def get(url: str, path: str) -> tuple[int, bytes]:
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+@contextmanager
+def tampered(strace: str, pid: int, how: str) -> Iterator[None]:
+    """Meanwhile each fsync of a process ends as strace's `inject` says."""
+    inject = f"inject=fsync,fdatasync:{how}"
+    with subprocess.Popen(
+        [strace, "--follow-forks", f"--attach={pid}", "-e", inject, "-o", os.devnull],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as tracer:
+        try:
+            assert tracer.stderr is not None
+            line = tracer.stderr.readline()
+            if "attached" not in line:
+                pytest.skip(f"strace may not trace here: {line.strip()}")
+            yield
+        finally:
+            tracer.terminate()  # It lets go of the server; a kill would leave it stopped.

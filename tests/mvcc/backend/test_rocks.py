@@ -45,6 +45,16 @@ def test_rows_and_sequence_survive_a_restart(tmp_path: Path) -> None:
         backend.close()
 
 
+def killed(script: str, directory: Path, *, lines: int) -> int:
+    """Run a script until it has printed so many numbers, then kill -9; the last of them."""
+    command = [sys.executable, "-c", script, os.fspath(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = [int(process.stdout.readline()) for _ in range(lines)]
+        process.kill()
+    return told[-1]
+
+
 @pytest.mark.power
 def test_a_batch_survives_kill_9_in_every_column_or_in_none(tmp_path: Path) -> None:
     script = (
@@ -63,14 +73,8 @@ def test_a_batch_survives_kill_9_in_every_column_or_in_none(tmp_path: Path) -> N
         "        backend.sync()\n"
         "        print(number, flush=True)\n"
     )
-    command = [sys.executable, "-c", script, os.fspath(tmp_path)]
     for _ in range(3):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            acknowledged = 0
-            for _ in range(7):
-                acknowledged = int(process.stdout.readline())
-            process.kill()
+        acknowledged = killed(script, tmp_path, lines=7)
         backend = RocksBackend.open(tmp_path)
         found = numbers(backend)
         assert len(found) >= acknowledged
@@ -101,14 +105,8 @@ def test_kill_9_at_any_turn_of_the_journal_loses_nothing(tmp_path: Path) -> None
         "    if number % 50 == 0:\n"
         "        print(number, flush=True)\n"
     )
-    command = [sys.executable, "-c", script, os.fspath(tmp_path)]
     for life in range(4):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            acknowledged = 0
-            for _ in range(3 + life):  # A turn takes some 30 of them.
-                acknowledged = int(process.stdout.readline())
-            process.kill()
+        acknowledged = killed(script, tmp_path, lines=3 + life)  # A turn takes some 30 of them.
         backend = RocksBackend.open(tmp_path)
         found = numbers(backend)
         assert len(found) >= acknowledged
