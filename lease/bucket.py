@@ -17,8 +17,8 @@ class LeaseBucket(Protocol):
 
     def put(self, key: bytes, value: bytes) -> None: ...
 
-    def delete(self, key: bytes, value: bytes) -> None:
-        """Remove a row that is there. `value` is what stands in it: nobody need read it to know."""
+    def delete(self, key: bytes, value_bytes: int) -> None:
+        """Remove a row that is there. Its value has so many bytes: nobody need read it to know."""
         ...
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:

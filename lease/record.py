@@ -35,6 +35,13 @@ def encode_value(lease_id: LeaseID, ttl: int) -> bytes:
     return _RECORD.SerializeToString()
 
 
+def value_bytes(lease_id: LeaseID, ttl: int) -> int:
+    """How many bytes `encode_value` makes of an id that is not 0, and at least a second."""
+    # Two tags and two varints of 7 bits an octet; a negative id is 64 bits.
+    id_octets = (lease_id.bit_length() + 6) // 7 if lease_id > 0 else 10
+    return 2 + id_octets + (ttl.bit_length() + 6) // 7
+
+
 def decode_all(
     rows: Iterable[tuple[bytes, bytes]],
 ) -> Iterator[tuple[LeaseID, int, bytes | None]]:

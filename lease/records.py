@@ -15,19 +15,19 @@ class Records:
     def __init__(self, bucket: LeaseBucket, *, ttl_min: int) -> None:
         self._bucket = bucket
         self._ttl_min = ttl_min
-        # Values that `read` found and no grant would write: a TTL that was raised, or a field
-        # that etcd knows and we do not.
-        self._odd: dict[LeaseID, bytes] = {}
+        # Sizes of values that `read` found and no grant would write: a TTL that was raised, or a
+        # field that etcd knows and we do not.
+        self._odd: dict[LeaseID, int] = {}
 
     def put(self, lease_id: LeaseID, ttl: int) -> None:
         self._bucket.put(record.encode_key(lease_id), record.encode_value(lease_id, ttl))
 
     def delete(self, lease: Lease) -> None:
         """The value follows from the lease unless it is an odd one, so nothing is read."""
-        value = self._odd.pop(lease.id, None) if self._odd else None
-        if value is None:
-            value = record.encode_value(lease.id, lease.ttl)
-        self._bucket.delete(record.encode_key(lease.id), value)
+        size = self._odd.pop(lease.id, 0) if self._odd else 0
+        if not size:
+            size = record.value_bytes(lease.id, lease.ttl)
+        self._bucket.delete(record.encode_key(lease.id), size)
 
     def read(self) -> dict[LeaseID, Lease]:
         """A lease for each row, in the bucket's order. A TTL below the shortest is raised.
@@ -39,13 +39,13 @@ class Records:
             CorruptLeaseError: there is a row that no lessor wrote; nothing has changed.
         """
         leases: dict[LeaseID, Lease] = {}
-        odd: dict[LeaseID, bytes] = {}
+        odd: dict[LeaseID, int] = {}
         ttl_min = self._ttl_min
         for lease_id, ttl, strange in record.decode_all(self._bucket.scan()):
             if strange is not None:
-                odd[lease_id] = strange
+                odd[lease_id] = len(strange)
             if ttl < ttl_min:
-                odd.setdefault(lease_id, record.encode_value(lease_id, ttl))
+                odd.setdefault(lease_id, record.value_bytes(lease_id, ttl))
                 ttl = ttl_min
             leases[lease_id] = Lease(lease_id, ttl, FOREVER)
         self._odd = odd

@@ -72,11 +72,11 @@ class StoreLeaseBucket:
         store.batch.put(Column.LEASE, key, value)
         store.in_use += len(key) + len(value)
 
-    def delete(self, key: bytes, value: bytes) -> None:
+    def delete(self, key: bytes, value_bytes: int) -> None:
         store = self._store
         assert store.batch is not None
         store.batch.delete(Column.LEASE, key)
-        store.in_use -= len(key) + len(value)
+        store.in_use -= len(key) + value_bytes
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Every row. The store's size counts the rows that pass: it was restored without them."""

@@ -31,9 +31,9 @@ class MemoryBucket:
         self.journal.append(f"record {key.hex()}")
         self.rows[key] = value
 
-    def delete(self, key: bytes, value: bytes) -> None:
+    def delete(self, key: bytes, value_bytes: int) -> None:
         self.journal.append(f"forget {key.hex()}")
-        assert self.rows.pop(key) == value
+        assert len(self.rows.pop(key)) == value_bytes
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         yield from sorted(self.rows.items())

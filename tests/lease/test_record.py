@@ -9,7 +9,7 @@ from hypothesis import given
 from etcdpb import lease_pb2
 from lease.errors import CorruptLeaseError
 from lease.lease import NO_LEASE, TTL_MAX_S, LeaseID
-from lease.record import decode, decode_all, encode_key, encode_value
+from lease.record import decode, decode_all, encode_key, encode_value, value_bytes
 from tests.lease.support import L1, LARGEST, NEGATIVE, SMALLEST, MemoryBucket
 
 int64s = st.integers(-(2**63), 2**63 - 1)
@@ -40,7 +40,15 @@ def test_the_value_is_etcds_to_the_byte() -> None:
 
 @given(lease_id=int64s.filter(bool).map(LeaseID), ttl=st.integers(1, TTL_MAX_S))
 def test_any_lease_comes_back_as_it_was_written(lease_id: LeaseID, ttl: int) -> None:
-    assert decode(encode_key(lease_id), encode_value(lease_id, ttl)) == (lease_id, ttl)
+    value = encode_value(lease_id, ttl)
+    assert decode(encode_key(lease_id), value) == (lease_id, ttl)
+    assert value_bytes(lease_id, ttl) == len(value)
+
+
+@pytest.mark.parametrize("ttl", [1, 0x7F, 0x80, TTL_MAX_S])
+@pytest.mark.parametrize("lease_id", [1, 0x7F, 0x80, 2**63 - 1, -1, -(2**63)])
+def test_the_size_of_a_value_is_known_without_making_it(lease_id: int, ttl: int) -> None:
+    assert value_bytes(LeaseID(lease_id), ttl) == len(encode_value(LeaseID(lease_id), ttl))
 
 
 def test_rows_are_put_found_listed_and_deleted_under_their_ids() -> None:
@@ -49,7 +57,7 @@ def test_rows_are_put_found_listed_and_deleted_under_their_ids() -> None:
     for lease_id in (NEGATIVE, L1):
         bucket.put(encode_key(lease_id), encode_value(lease_id, 7))
     assert list(bucket.ttls().items()) == [(L1, 7), (NEGATIVE, 7)]
-    bucket.delete(encode_key(L1), encode_value(L1, 7))
+    bucket.delete(encode_key(L1), value_bytes(L1, 7))
     assert bucket.ttls() == {NEGATIVE: 7}
 
 
