@@ -55,13 +55,28 @@ class Figure:
         return [a / b for a, b in zip(ours, theirs, strict=False) if a > 0 and b > 0]
 
     def verdict(self) -> str:
-        ratios = self.ratios()
-        if not self.judged or len(ratios) < ROUNDS_MIN:
+        gains = self._gains()
+        if len(gains) < ROUNDS_MIN:
             return ""
-        gains = ratios if self.higher_is_better else [1 / ratio for ratio in ratios]
         if min(gains) >= 1 + MARGIN:
             return AHEAD
         return BEHIND if max(gains) <= 1 / (1 + MARGIN) else EVEN
+
+    def seems(self) -> str:
+        """What the median says where the rounds are too few for a verdict; else empty."""
+        gains = self._gains()
+        if not 0 < len(gains) < ROUNDS_MIN:
+            return ""
+        if median(gains) >= 1 + MARGIN:
+            return AHEAD
+        return BEHIND if median(gains) <= 1 / (1 + MARGIN) else EVEN
+
+    def _gains(self) -> list[float]:
+        """By round, above 1 where Tenure is better."""
+        if not self.judged:
+            return []
+        ratios = self.ratios()
+        return ratios if self.higher_is_better else [1 / ratio for ratio in ratios]
 
     def goal(self) -> str:
         """The target and whether Tenure's median reaches it; empty without a target."""
@@ -179,6 +194,13 @@ def markdown(
     for verdict in (BEHIND, EVEN, AHEAD):
         names = [f"{f.name}, {f.unit} ({s.title})" for s, f in figures if f.verdict() == verdict]
         lines.append(f"- **{verdict.capitalize()}**: {'; '.join(names) or 'nowhere'}.")
+    seeming = [(f.seems(), f"{f.name}, {f.unit} ({s.title})") for s, f in figures if f.seems()]
+    if seeming:
+        behind = "; ".join(name for seems, name in seeming if seems == BEHIND) or "none"
+        lines.append(
+            f"- Of fewer than {ROUNDS_MIN} rounds, so not judged: {len(seeming)} figures. Behind "
+            f"in the median: {behind}."
+        )
     missed = [f"{f.name} ({s.title})" for s, f in figures if f.goal().endswith("MISSED")]
     lines.append(f"- Targets missed: {'; '.join(missed) or 'none'}.")
     return "\n".join(lines) + "\n"

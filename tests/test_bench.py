@@ -43,6 +43,18 @@ def test_a_ratio_below_its_target_is_said_to_miss_it() -> None:
     assert section.figures[0].goal() == ">= 2x MISSED"
 
 
+def test_of_too_few_rounds_no_verdict_is_given_but_what_seems_behind_is_named() -> None:
+    few = section_with([90.0, 80.0], [100.0, 100.0], target=2.0)
+    enough = section_with([90.0, 80.0, 85.0], [100.0, 100.0, 100.0], target=2.0)
+    name = f"put, one key, 64 B 8x16, {RATE} (Load)"
+    page = report.markdown([few], [("title", "a run")])
+    assert "- **Behind**: nowhere." in page
+    assert f"not judged: 1 figures. Behind in the median: {name}." in page
+    page = report.markdown([enough], [("title", "a run")])
+    assert f"- **Behind**: {name}." in page
+    assert "not judged" not in page
+
+
 def test_the_table_replaces_what_stands_between_its_marks(tmp_path: Path) -> None:
     page, readme = tmp_path / "page.md", tmp_path / "README.md"
     section = section_with([200.0], [100.0], target=2.0)
