@@ -37,8 +37,9 @@ class Flusher(Protocol):
     def flush(self, done: Done, *, is_small: bool = False) -> None:
         """Make all that was written durable, then call `done` on the loop.
 
-        `done` is given None, or what went wrong. `is_small`: few callers wait for it, and
-        nobody else for anything. Then it may be done here and now, `done` called from within.
+        `done` is given None, or what went wrong; it may be told of that once more, later.
+        `is_small`: few callers wait for it, and nobody else for anything. Then it may be done here
+        and now, `done` called from within.
         """
         ...
 
@@ -69,8 +70,16 @@ class ThreadFlusher:
     def flush(self, done: Done, *, is_small: bool = False) -> None:
         if is_small and self._average_s <= INLINE_S:
             done(self._sync())
+            self._loop.call_soon(self._settle, done)
         else:
             self._queue.put(done)
+
+    def _settle(self, done: Done) -> None:
+        """With few callers the loop has time until they have the answers and ask for more."""
+        try:
+            self._backend.settle()
+        except BaseException as failure:  # noqa: BLE001  # handed over, not swallowed
+            done(failure)
 
     def stop(self) -> None:
         self._queue.put(None)

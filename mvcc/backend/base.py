@@ -95,6 +95,13 @@ class Backend(Protocol):
         """
         ...
 
+    def settle(self) -> None:
+        """Do now what the next write would do first, if it can be done: for when there is time.
+
+        Changes nothing that can be read. It never waits for the disk.
+        """
+        ...
+
     def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:
         """Give back the space of a column's deleted rows in [start, end), or beyond.
 

@@ -80,6 +80,8 @@ class MemoryBackend:
     def sync(self) -> None:
         self._check_open()
 
+    def settle(self) -> None: ...
+
     def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:  # noqa: ARG002  # nothing is kept
         self._check_open()
 

@@ -4,8 +4,8 @@ What is always true:
   1. A column is a column family. Opening refuses a store with a family it does not know, before
      a byte is changed.
   2. A batch goes to the `journal` first, and to RocksDB once it is durable there: at the next
-     write or read. So RocksDB never holds what a power cut could still undo, whatever it writes
-     out on its own account; and the loop waits for RocksDB only when the answers have left.
+     `settle`, write or read. So RocksDB never holds what a power cut could still undo, whatever it
+     writes out on its own account; and the loop waits for it only when the answers have left.
   3. `write` does not wait for the disk; `sync` does, and releases the GIL.
   4. A failed write poisons the journal: it refuses every later write until it is opened again.
      So a sequence number that was ever synced has everything before it.
@@ -209,7 +209,7 @@ class RocksBackend:
 
     def get(self, column: Column, key: bytes) -> bytes | None:
         if self._staged is not None:
-            self._settle()
+            self._hand_over()
         try:
             value: bytes | None = self._families[column].get(key)
         except Exception as error:
@@ -222,7 +222,7 @@ class RocksBackend:
         if end is not None and end <= start:
             return iter(())
         if self._staged is not None:
-            self._settle()
+            self._hand_over()
         options = ReadOptions()
         if end is not None:  # There is no lower bound to set: rocksdict's sets the upper one.
             options.set_iterate_upper_bound(end)
@@ -245,7 +245,7 @@ class RocksBackend:
         if not count:
             return
         if self._staged is not None:
-            self._settle()
+            self._hand_over()
         if self._flushing is not None:
             self._look_at_flush()
         if not self._journal.has_room(len(payload)):
@@ -256,7 +256,11 @@ class RocksBackend:
     def sync(self) -> None:
         self._journal.sync()
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        if self._staged is not None and self._journal.is_synced:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
         """Give RocksDB what was written last. It is durable by now, or is made so."""
         assert self._staged is not None
         if not self._journal.is_synced:
@@ -307,7 +311,7 @@ class RocksBackend:
         failure: Exception | None = None
         try:
             if self._staged is not None:
-                self._settle()
+                self._hand_over()
             self._flush_all()
         except BackendError as error:
             failure = error  # Raised below, once all are closed.

@@ -20,6 +20,8 @@ class _Disk(MemoryBackend):
         self.failure: BaseException | None = None
         self.may_end = threading.Event()
         self.may_end.set()
+        self.settled = 0
+        self.settling: BaseException | None = None  # What it raises.
 
     def sync(self) -> None:
         self.threads.append(threading.get_ident())
@@ -27,6 +29,11 @@ class _Disk(MemoryBackend):
         if self.failure is not None:
             raise self.failure
         super().sync()
+
+    def settle(self) -> None:
+        self.settled += 1
+        if self.settling is not None:
+            raise self.settling
 
 
 async def _flush(flusher: Flusher, *, is_small: bool = False) -> tuple[int, BaseException | None]:
@@ -170,4 +177,18 @@ async def test_what_goes_wrong_on_the_loop_is_handed_over_alike() -> None:
         disk.failure = failure
         assert await _flush(flusher, is_small=True) == (threading.get_ident(), failure)
         assert disk.threads[-1] == threading.get_ident()
+    flusher.stop()
+
+
+@in_loop
+async def test_once_a_small_group_is_answered_the_disk_is_settled_and_its_failure_told() -> None:
+    disk, told = _Disk(), list[BaseException | None]()
+    flusher = ThreadFlusher(disk, asyncio.get_running_loop(), timer=_Watch())
+    assert await _flush(flusher) == (threading.get_ident(), None)
+    assert disk.settled == 0, "there is no time where many wait"
+    disk.settling = OSError("the disk is gone")
+    flusher.flush(told.append, is_small=True)
+    assert (told, disk.settled) == ([None], 0), "the answers come first"
+    await asyncio.sleep(0)
+    assert (told, disk.settled) == ([None, disk.settling], 1)
     flusher.stop()

@@ -186,6 +186,19 @@ def test_a_scan_is_as_of_the_call(backend: Backend) -> None:
     assert list(backend.scan(Column.KEY)) == [(b"a", b"1"), (b"b", b"2"), (b"d", b"2")]
 
 
+def test_settling_changes_nothing_that_can_be_read(backend: Backend) -> None:
+    rows = [(b"a", b"1"), (b"b", b"2")]
+    put(backend, Column.KEY, rows[0])
+    backend.settle()  # What is not durable yet.
+    backend.sync()
+    for _ in range(2):
+        backend.settle()
+        assert list(backend.scan(Column.KEY)) == rows[:1]
+        assert backend.sequence() == 1
+    put(backend, Column.KEY, rows[1])
+    assert list(backend.scan(Column.KEY)) == rows
+
+
 def test_sync_may_come_from_another_thread(backend: Backend) -> None:
     done: list[bool] = []
 

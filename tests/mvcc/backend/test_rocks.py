@@ -118,6 +118,20 @@ def test_kill_9_at_any_turn_of_the_journal_loses_nothing(tmp_path: Path) -> None
         backend.close()
 
 
+def test_rocksdb_is_given_a_batch_once_it_is_durable_and_somebody_has_time(tmp_path: Path) -> None:
+    backend = RocksBackend.open(tmp_path)
+    before = backend._database.latest_sequence_number()
+    put(backend, Column.KEY, 1)
+    backend.settle()
+    assert backend._database.latest_sequence_number() == before
+    backend.sync()
+    assert backend._database.latest_sequence_number() == before
+    for _ in range(2):
+        backend.settle()
+        assert backend._database.latest_sequence_number() == before + 1
+    backend.close()
+
+
 def test_what_rocksdb_has_written_out_is_not_replayed(tmp_path: Path) -> None:
     backend = RocksBackend.open(tmp_path)
     for number in range(1, 101):
