@@ -23,6 +23,9 @@ from server.engine import Engine
 from server.header import Headers
 
 KNOWN_MAX: Final = 32_768  # Some 10 MB.
+# Messages that find no room until all are forgotten: those remembered may not be sent any more. So
+# seldom, because where more leases are renewed in turn than can be remembered, to learn is a loss.
+PASSED_OVER_MAX: Final = 8 * KNOWN_MAX
 _ID: Final = b"\x10"  # LeaseKeepAliveResponse.ID, field 2. Its varint is the request's.
 _TTL: Final = b"\x18"  # LeaseKeepAliveResponse.TTL, field 3.
 _NEGATIVE_OCTETS: Final = 10  # Of the varint of a negative int64.
@@ -36,8 +39,12 @@ class Renewals:
         self._lessor = state.lessor
         self._headers = headers
         self._leases: dict[bytes, Lease] = {}  # By the message that names it.
-        self._replies: dict[bytes, bytes] = {}  # By message; all of them begin with `_header`.
+        # By message; all of them begin with `_header`, and are of the lease in `_leases`.
+        self._replies: dict[bytes, bytes] = {}
         self._header = b""
+        # What stands around the id in an answer: for this header, and for the TTL of the last one.
+        self._before = self._after = b""
+        self._ttl = 0
         self._passed_over = 0  # Messages that there was no room for, since all were forgotten.
 
     def __call__(self, messages: list[bytes]) -> list[bytes]:
@@ -57,8 +64,7 @@ class Renewals:
             self._forget(messages[count])
             messages = messages[:count]
         if header != self._header:
-            self._replies.clear()
-            self._header = header
+            self._begin(header)
         replies = list(map(self._replies.get, messages))
         if None in replies:
             return self._made(messages, named)  # type: ignore[arg-type]  # as above
@@ -70,7 +76,7 @@ class Renewals:
         Half of what the way for many costs, where lease and answer are remembered. They need not
         be: a server may have a million leases, and a revision between any two renewals.
         """
-        known, reply = self._leases.get(message), self._replies.get(message)
+        known = self._leases.get(message)
         lease = known or self._named(message)
         if lease is None:
             return None
@@ -79,22 +85,33 @@ class Renewals:
             self._forget(message)
             return None
         if header != self._header:
-            self._replies.clear()
-            self._header = header
-        elif known is not None and reply is not None:
+            self._begin(header)
+        elif known is not None and (reply := self._replies.get(message)) is not None:
             return reply
-        reply = _reply(header, message, lease)
+        reply = self._reply(message, lease)
         if known is not None or self._has_room():
             self._leases[message] = lease
             self._replies[message] = reply
         return reply
 
+    def _begin(self, header: bytes) -> None:
+        """Another revision: all answers are made anew."""
+        self._replies.clear()
+        self._header = header
+        self._before = header + _ID
+
+    def _reply(self, message: bytes, lease: Lease) -> bytes:
+        if lease.ttl != self._ttl:
+            self._ttl = lease.ttl
+            self._after = _TTL + varint(lease.ttl)
+        return self._before + message[1:] + self._after
+
     def _has_room(self) -> bool:
-        """Whether one more may be remembered. All are forgotten once as many were not."""
+        """Whether one more may be remembered. All are forgotten once very many were not."""
         if len(self._leases) < KNOWN_MAX:
             return True
         self._passed_over += 1
-        if self._passed_over <= KNOWN_MAX:
+        if self._passed_over <= PASSED_OVER_MAX:
             return False
         self._forget_all()
         return True
@@ -118,10 +135,8 @@ class Renewals:
                 lease = self._named(message)
                 if lease is None:
                     break
-                if len(self._leases) >= KNOWN_MAX:
-                    self._forget_all()
-                self._leases[message] = lease
-                self._replies.pop(message, None)  # Of another lease, that had the id before.
+                if self._has_room():
+                    self._leases[message] = lease
             named.append(lease)
         return named
 
@@ -137,15 +152,12 @@ class Renewals:
         return lease if len(message) == 1 + octets else None
 
     def _made(self, messages: list[bytes], leases: list[Lease]) -> list[bytes]:
-        header, replies = self._header, self._replies
         made = []
         for message, lease in zip(messages, leases, strict=False):  # Some may not be renewed.
-            reply = replies.get(message)
+            reply = self._replies.get(message)
             if reply is None:
-                reply = replies[message] = _reply(header, message, lease)
+                reply = self._reply(message, lease)
+                if message in self._leases:
+                    self._replies[message] = reply
             made.append(reply)
         return made
-
-
-def _reply(header: bytes, message: bytes, lease: Lease) -> bytes:
-    return b"".join((header, _ID, message[1:], _TTL, varint(lease.ttl)))
