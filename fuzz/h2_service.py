@@ -24,7 +24,7 @@ from server.transport.frames import FRAME_BYTES_MAX, HEADER_BYTES, PREFACE
 from server.transport.head import Head
 from server.transport.host import Host
 from server.transport.hpack import TABLE_BYTES_MAX, _size
-from server.transport.peer import GAPS_MAX, RESETS_MAX, STREAM_WINDOW_BYTES
+from server.transport.peer import GAPS_MAX, PINGS_HELD_MAX, RESETS_MAX, STREAM_WINDOW_BYTES
 from server.transport.plain import PlainCall
 from server.transport.requests import BLOCKS_MAX
 from server.transport.streaming import MESSAGE_OVERHEAD_BYTES, SEND_AHEAD_BYTES, StreamingCall
@@ -47,7 +47,9 @@ class Service:
         self.streams_max = streams_max
         self.host = Host(FakeClock(), LIMIT_BYTES)
         self.late: list[tuple[Call, bytes]] = []
-        self.connection = Connection(self._accept, streams_max=streams_max, on_output=_nothing)
+        self.connection = Connection(
+            self._accept, streams_max=streams_max, on_output=_nothing, on_ping=_nothing
+        )
         self._methods = {
             b"/f.S/Echo": UnaryMethod(_echo, CallCounts()),
             b"/f.S/Late": UnaryMethod(self._keep, CallCounts()),
@@ -117,7 +119,7 @@ class Service:
             self.answer_one()
 
 
-def _nothing() -> None: ...
+def _nothing(*_: object) -> None: ...
 
 
 def _is_now(message: bytes) -> bool:
@@ -169,6 +171,7 @@ def check_bounds(service: Service) -> None:
     assert len(connection) <= service.streams_max
     assert len(connection._resets) <= RESETS_MAX
     assert len(connection._gaps) <= GAPS_MAX
+    assert len(connection._pings) < PINGS_HELD_MAX
     assert not connection._awaited.keys() & connection._streams.keys()
     assert len(connection._heads) <= BLOCKS_MAX
     assert set(connection._blocked) <= set(connection._streams)

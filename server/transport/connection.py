@@ -47,7 +47,7 @@ from server.transport.frames import (
 )
 from server.transport.head import Head
 from server.transport.hpack import HpackError
-from server.transport.peer import BACKLOG_BYTES_MAX, CONNECTION_WINDOW_BYTES, Stream
+from server.transport.peer import BACKLOG_BYTES_MAX, CONNECTION_WINDOW_BYTES, Peer, Stream
 from server.transport.requests import Requests, without_padding
 
 # Answers a request whose body came whole, as the head's `target.whole`: connection, stream id,
@@ -62,12 +62,15 @@ class Connection(Requests):
         *,
         streams_max: int,
         on_output: Callable[[], None],
+        on_ping: Callable[[Peer], None],
     ) -> None:
         """`accept(connection, stream_id, head)` makes the stream of a request.
 
-        `on_output` is called when there is something to `take`, once until it is taken.
+        `on_output` is called when there is something to `take`, once until it is taken. `on_ping`
+        is called for a PING that was acknowledged at once; those behind it are not until
+        `acknowledge` is called, again and again for as long as that returns true.
         """
-        super().__init__(accept, streams_max=streams_max, on_output=on_output)
+        super().__init__(accept, streams_max=streams_max, on_output=on_output, on_ping=on_ping)
         self._input = b""
         self.is_begun = False  # The preface has been read.
         self._unread = 0  # Bytes of DATA received since the window was last given back.

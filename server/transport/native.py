@@ -30,6 +30,7 @@ from server.transport.frames import PING, ErrorCode, frame
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
 from server.transport.linger import LINGER_S, LingeringProtocol
+from server.transport.pings import PingPace
 from server.transport.plain import PlainCall
 from server.transport.room import Room
 from server.transport.sniff import SniffingProtocol
@@ -86,6 +87,7 @@ class NativeServer:
         room.holds(self.connections.__len__, self.lingering.__len__)
         self._listeners: list[asyncio.Server] = []
         self._ticker: asyncio.Task[None] | None = None
+        self.ping_pace = PingPace(clock)
 
     @property
     def streams(self) -> int:
@@ -142,6 +144,7 @@ class NativeServer:
         """Let go of every socket."""
         if self._ticker is not None:
             self._ticker.cancel()
+        self.ping_pace.close()
         for each in self._sockets():
             each.close()
         for listener in self._listeners:
@@ -167,7 +170,10 @@ class NativeProtocol(asyncio.Protocol):
         self._stuck_at: float | None = None  # The client has taken nothing since.
         self._waiting_bytes = 0  # In the socket's buffer, at the last tick.
         self.connection = Connection(
-            self._accept, streams_max=server.streams_max, on_output=self._on_output
+            self._accept,
+            streams_max=server.streams_max,
+            on_output=self._on_output,
+            on_ping=server.ping_pace.add,
         )
 
     # --- the socket's side ---

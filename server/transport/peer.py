@@ -54,6 +54,7 @@ RESETS_MAX: Final = 256  # Ids of streams reset lately: frames for them may be o
 GAPS_MAX: Final = 16  # Stretches of ids that were passed over, of a client that does so.
 BACKLOG_BYTES_MAX: Final = 256 << 20  # Answers not taken; above it new requests are refused.
 HELD_BYTES_MAX: Final = 256 << 20  # Of bodies not yet whole, or not yet read by their service.
+PINGS_HELD_MAX: Final = 16  # Not acknowledged yet; with so many all are, at once.
 STREAMS_A_NUISANCE: Final = 64  # That a change of their window touches: counted as one frame.
 
 
@@ -84,9 +85,18 @@ class Stream(Protocol):
 class Peer:
     """See the module. `Connection` is what is made."""
 
-    def __init__(self, *, streams_max: int, on_output: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        streams_max: int,
+        on_output: Callable[[], None],
+        on_ping: Callable[[Peer], None],
+    ) -> None:
         self._streams_max = streams_max
         self._on_output = on_output
+        self._on_first_ping = on_ping
+        self._pings: list[bytes] = []  # What those that wait for `acknowledge` say.
+        self._is_ping_paced = False
         self._streams: dict[int, Stream] = {}
         # Requests whose body is still to come, and nothing else, as it looks: the head of each.
         self._awaited: dict[int, Head] = {}
@@ -211,8 +221,22 @@ class Peer:
         check_size(payload, 8)
         check_connection_wide(stream_id)
         self._reply()
-        if not flags & ACK:
-            self.send(frame(PING, ACK, 0, payload))
+        if flags & ACK:
+            return
+        self._pings.append(payload)
+        if not self._is_ping_paced:
+            self.acknowledge()
+            self._on_first_ping(self)
+        elif len(self._pings) == PINGS_HELD_MAX:
+            self.acknowledge()
+
+    def acknowledge(self) -> bool:
+        """Acknowledge the PINGs that came; false if there are none, and the next need not wait."""
+        pings, self._pings = self._pings, []
+        self._is_ping_paced = bool(pings) and not self.is_dead
+        if self._is_ping_paced:
+            self.send(b"".join([frame(PING, ACK, 0, payload) for payload in pings]))
+        return self._is_ping_paced
 
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:
         check_size(payload, 4)

@@ -40,8 +40,9 @@ class Requests(Peer):
         *,
         streams_max: int,
         on_output: Callable[[], None],
+        on_ping: Callable[[Peer], None],
     ) -> None:
-        super().__init__(streams_max=streams_max, on_output=on_output)
+        super().__init__(streams_max=streams_max, on_output=on_output, on_ping=on_ping)
         self._accept = accept
         self._decoder = Decoder()
         self._heads: dict[bytes, Head | MalformedError] = {}

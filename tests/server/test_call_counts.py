@@ -41,7 +41,9 @@ class Service:
         self.host = Host(self.clock, limit_bytes=1000)
         self.counts = CallCounts()
         self.calls: list[PeerCall] = []
-        self.connection = Connection(self._accept, streams_max=100, on_output=lambda: None)
+        self.connection = Connection(
+            self._accept, streams_max=100, on_output=lambda: None, on_ping=lambda _: None
+        )
         self.connection.receive(PREFACE + settings())
 
     def _accept(

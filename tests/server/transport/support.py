@@ -76,7 +76,13 @@ class Peer:
         self.seen: list[bytes] = []  # Messages that reached the service.
         self.late: list[Call] = []
         self.large = b""  # What /f.S/Large answers.
-        self.connection = Connection(self._accept, streams_max=streams_max, on_output=lambda: None)
+        self.pinged: list[object] = []  # Once for each PING acknowledged at once.
+        self.connection = Connection(
+            self._accept,
+            streams_max=streams_max,
+            on_output=lambda: None,
+            on_ping=self.pinged.append,
+        )
         self.connection.take()
         self._decoder: Any = hpack.Decoder()
         self.opening = self.send(PREFACE + opening) if opening else []

@@ -219,7 +219,9 @@ class Streaming:
         self.dirty: list[StreamingCall] = []
         self.ended = asyncio.get_running_loop().create_future()
         self.stream: Stream
-        self.connection = Connection(self._accept, streams_max=10, on_output=lambda: None)
+        self.connection = Connection(
+            self._accept, streams_max=10, on_output=lambda: None, on_ping=lambda _: None
+        )
         self.connection.receive(PREFACE + frame(SETTINGS, 0, 0) + headers(1))
 
     def _accept(self, connection: Connection, stream_id: int, head: Head) -> StreamingCall:
