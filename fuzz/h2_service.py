@@ -23,7 +23,7 @@ from server.transport.dispatch import StreamMethod, UnaryMethod
 from server.transport.frames import FRAME_BYTES_MAX, HEADER_BYTES, PREFACE
 from server.transport.head import Head
 from server.transport.host import Host
-from server.transport.hpack import TABLE_BYTES_MAX, _size
+from server.transport.hpack import _NEWEST, TABLE_BYTES_MAX, _size
 from server.transport.peer import GAPS_MAX, PINGS_HELD_MAX, RESETS_MAX, STREAM_WINDOW_BYTES
 from server.transport.plain import PlainCall
 from server.transport.requests import BLOCKS_MAX
@@ -179,7 +179,7 @@ def check_bounds(service: Service) -> None:
     assert len(connection._input) <= HEADER_BYTES + FRAME_BYTES_MAX
     decoder = connection._decoder
     assert 0 <= decoder._size <= TABLE_BYTES_MAX
-    assert decoder._size == sum(map(_size, decoder._dynamic))
+    assert decoder._size == sum(map(_size, decoder._table[_NEWEST:]))
     assert len(decoder._texts) <= TEXTS_MAX
     streams = connection._streams.values()
     assert connection.held_bytes == sum(getattr(each, "held", 0) for each in streams)

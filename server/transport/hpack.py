@@ -26,7 +26,6 @@ _INTEGER_MAX: Final = 1 << 28
 _ENTRY_OVERHEAD: Final = 32
 _TEXTS_MAX: Final = 1024  # Decoded Huffman strings kept, of clients that repeat themselves,
 _TEXT_BYTES_MAX: Final = 128  # if they are no longer than this.
-_STATIC_LENGTH: Final = 61
 _NAME_OCTETS: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _NOT_IN_VALUES: Final = b"\0\r\n"
 
@@ -42,9 +41,16 @@ class Field(NamedTuple):
 
 
 _STATIC: Final = (
-    Field(b"", b"", False),
+    Field(b"", b"", False),  # There is no index 0.
     *(Field(name, value, True) for name, value in HeaderTable.STATIC_TABLE),
 )
+_NEWEST: Final = len(_STATIC)  # The index of the newest field in the dynamic table.
+
+_NO_INDEX: Final = 1 << 30
+
+# What is one whole field, an index between 1 and 126, and which.
+_INDEXED: Final = bytes(range(0x81, 0xFF))
+_INDEX: Final = bytes(octet & 0x7F for octet in range(256))
 
 
 def is_valid(name: bytes, value: bytes) -> bool:
@@ -63,10 +69,10 @@ def is_valid(name: bytes, value: bytes) -> bool:
 class Decoder:
     """One direction of one connection."""
 
-    __slots__ = ("_dynamic", "_limit", "_size", "_texts", "version")
+    __slots__ = ("_limit", "_size", "_table", "_texts", "version")
 
     def __init__(self) -> None:
-        self._dynamic: list[Field] = []  # Newest last.
+        self._table = [*_STATIC]  # By index: behind the static table the dynamic one.
         self._size = 0
         self._limit = TABLE_BYTES_MAX
         self._texts: dict[bytes, bytes] = {}
@@ -78,8 +84,16 @@ class Decoder:
         Raises:
             HpackError
         """
+        try:
+            if len(block) <= FIELDS_MAX and not block.translate(None, _INDEXED):
+                return list(map(self._table.__getitem__, block.translate(_INDEX)))
+            return self._decode(block)
+        except IndexError:
+            raise HpackError("an index beyond the table") from None
+
+    def _decode(self, block: bytes) -> list[Field]:
+        table = self._table
         fields: list[Field] = []
-        dynamic = self._dynamic
         at, end = 0, len(block)
         while at < end:
             first = block[at]
@@ -88,10 +102,7 @@ class Decoder:
                 index = first & 0x7F
                 if index == 0x7F:
                     index, at = _continued(block, at, index)
-                if _STATIC_LENGTH < index <= _STATIC_LENGTH + len(dynamic):
-                    fields.append(dynamic[_STATIC_LENGTH - index])
-                else:
-                    fields.append(self._entry(index))
+                fields.append(table[index or _NO_INDEX])
             elif first & 0xE0 == 0x20:
                 limit = first & 0x1F
                 if limit == 0x1F:
@@ -106,7 +117,7 @@ class Decoder:
                 if index == mask:
                     index, at = _continued(block, at, index)
                 if index:
-                    name = self._entry(index).name
+                    name = table[index].name
                 else:
                     name, at = self._string(block, at)
                 value, at = self._string(block, at)
@@ -118,19 +129,9 @@ class Decoder:
                 raise HpackError("too many fields")
         return fields
 
-    def _entry(self, index: int) -> Field:
-        if index <= _STATIC_LENGTH:
-            if index == 0:
-                raise HpackError("index 0")
-            return _STATIC[index]
-        try:
-            return self._dynamic[_STATIC_LENGTH - index]
-        except IndexError:
-            raise HpackError("an index beyond the table") from None
-
     def _insert(self, field: Field) -> None:
         self.version += 1
-        self._dynamic.append(field)
+        self._table.insert(_NEWEST, field)
         self._size += _size(field)
         if self._size > self._limit:
             self._evict()
@@ -141,13 +142,8 @@ class Decoder:
         self._evict()
 
     def _evict(self) -> None:
-        count = 0
-        for field in self._dynamic:
-            if self._size <= self._limit:
-                break
-            self._size -= _size(field)
-            count += 1
-        del self._dynamic[:count]
+        while self._size > self._limit:
+            self._size -= _size(self._table.pop())
 
     def _string(self, block: bytes, at: int) -> tuple[bytes, int]:
         """A string literal: (what it stands for, position behind it)."""

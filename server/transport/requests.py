@@ -46,7 +46,10 @@ class Requests(Peer):
         self._accept = accept
         self._decoder = Decoder()
         self._heads: dict[bytes, Head | MalformedError] = {}
-        self._known: dict[tuple[int, ...], Head] = {}  # By the fields, timeouts left out.
+        # By the fields: whole heads, and what is the same in those that differ in their timeout.
+        # What is kept keeps its fields, so as long as it is known no other field has the id of one.
+        self._whole: dict[tuple[int, ...], tuple[Head, list[Field]]] = {}
+        self._known: dict[tuple[int, ...], Head] = {}
         self._timed: list[int] = []  # Awaited since this `receive` began, and have a timeout.
         self._block: bytearray | None = None  # A header block that is to be continued.
         self._block_id = self._block_flags = self._block_frames = 0
@@ -202,7 +205,21 @@ class Requests(Peer):
         return head
 
     def _head(self, fields: list[Field]) -> Head:
-        """The head of these fields; most of it is known, if only the timeout differs.
+        """The head of these fields. A client's table moves on, and with it what its blocks mean.
+
+        Raises:
+            MalformedError
+        """
+        names = tuple(map(id, fields))
+        known = self._whole.get(names)
+        if known is None:
+            if len(self._whole) >= BLOCKS_MAX:
+                self._whole.clear()
+            known = self._whole[names] = self._new_head(fields), fields
+        return known[0]
+
+    def _new_head(self, fields: list[Field]) -> Head:
+        """Most of it is known, if only the timeout differs.
 
         Some clients put each call's timeout into the table, so no two of their blocks are alike.
 
@@ -213,7 +230,6 @@ class Requests(Peer):
         while at >= 0 and fields[at].name != _TIMEOUT:  # It stands near the end.
             at -= 1
         rest = fields if at < 0 else fields[:at] + fields[at + 1 :]
-        # A head keeps its fields, so as long as it is known no other field has the id of one.
         names = tuple(map(id, rest))
         head = self._known.get(names)
         if head is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import hpack
 import pytest
@@ -158,6 +159,24 @@ async def test_heads_that_differ_by_their_timeout_alone_are_one_and_their_times_
     assert len(client.connection._known) == 2
 
 
+@in_loop
+async def test_a_head_is_known_again_when_the_table_has_moved_on() -> None:
+    """Go's client puts each timeout it has not used lately into the table."""
+    client = Client()
+    encoder = hpack.Encoder()
+    blocks, heads = [], []
+    for stream_id, text in enumerate((b"5S", b"6S", b"5S", b"7S", b"5S", b"6S")):
+        fields = [*REQUEST[:2], (b":path", b"/f.S/Late"), *REQUEST[3:], (b"grpc-timeout", text)]
+        blocks.append(encoder.encode(fields))
+        client.send(frame(HEADERS, END_HEADERS, 2 * stream_id + 1, blocks[-1]))
+        stream: Any = client.connection._streams[2 * stream_id + 1]
+        heads.append(stream.head)
+    assert len(set(blocks)) == len(blocks)
+    assert [head.timeout_s for head in heads] == [5, 6, 5, 7, 5, 6]
+    assert heads[0] is heads[2] is heads[4]
+    assert heads[1] is heads[5]
+
+
 WRONG_TIMES: dict[str, tuple[tuple[bytes, bytes], ...]] = {
     "no time": (*REQUEST, (b"grpc-timeout", b"soon")),
     "no text": (*REQUEST, (b"grpc-timeout", b"5\nS")),
@@ -184,4 +203,5 @@ async def test_as_many_heads_are_known_as_blocks_are_remembered() -> None:
     for number in range(BLOCKS_MAX + 5):
         client.send(client.open(x_number=b"%d" % number, grpc_timeout=b"5S"))
         assert len(client.connection._known) == 1 + number % BLOCKS_MAX
+        assert len(client.connection._whole) == 1 + number % BLOCKS_MAX
         assert len(client.connection._heads) == 1 + number % BLOCKS_MAX
