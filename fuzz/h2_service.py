@@ -30,6 +30,7 @@ from server.transport.requests import BLOCKS_MAX
 from server.transport.streaming import MESSAGE_OVERHEAD_BYTES, SEND_AHEAD_BYTES, StreamingCall
 from server.transport.unary import RefusedCall, UnaryCall
 from server.transport.wire import PREFIX_BYTES
+from tests.support.at_once import AnsweredAtOnce
 from tests.support.clock import FakeClock
 
 LIMIT_BYTES: Final = 300_000
@@ -57,8 +58,9 @@ class Service:
             b"/f.S/Fail": UnaryMethod(_fail, CallCounts()),
         }
         self.talks = CallCounts()
+        self._answers = AnsweredAtOnce(self._at_once)
         self._talk = StreamMethod(
-            _talk, self.talks, client_streams=True, server_streams=True, at_once=self._at_once
+            _talk, self.talks, client_streams=True, server_streams=True, at_once=self._answers
         )
         self._dirty: list[StreamingCall] = []
         self.awaited = self.at_once = 0  # How often the short ways were gone.
@@ -86,7 +88,7 @@ class Service:
     def _accept_talk(self, connection: Connection, stream_id: int, head: Head) -> StreamingCall:
         on_dirty = self._dirty_again
         head.target.whole = self._counted(
-            streaming_whole.answers_whole(self.host, self._talk, self._at_once, on_dirty)
+            streaming_whole.answers_whole(self.host, self._talk, self._answers, on_dirty)
         )
         return StreamingCall(connection, stream_id, head, self.host, self._talk, on_dirty)
 
@@ -174,6 +176,9 @@ def check_bounds(service: Service) -> None:
     assert len(connection._pings) < PINGS_HELD_MAX
     assert not connection._awaited.keys() & connection._streams.keys()
     assert len(connection._heads) <= BLOCKS_MAX
+    assert len(connection._whole) <= BLOCKS_MAX
+    for names, (_, fields) in connection._whole.items():
+        assert names == tuple(map(id, fields)), "kept, or another may have that id"
     assert set(connection._blocked) <= set(connection._streams)
     assert set(connection._bodies) <= set(connection._streams)
     assert len(connection._input) <= HEADER_BYTES + FRAME_BYTES_MAX

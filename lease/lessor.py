@@ -226,7 +226,10 @@ class Lessor(Holdings):
         if not self._primary or lease.expiry <= horizon:
             return False
         lease.expiry = now + lease.ttl
-        self._keeper.begins(lease, now)
+        keeper = self._keeper
+        if now > keeper.until:
+            keeper.turn(now)
+        keeper.slots[lease.slot] = keeper.word
         return True
 
     def renew_all(self, leases: Iterable[Lease], *, now: float, horizon: float) -> int:

@@ -73,7 +73,18 @@ class OneByOne:
 
 Unary = Callable[[bytes, PeerCall], bytes | None]
 Streaming = Callable[[Stream], Awaitable[None]]
-# Where each message of a stream has one answer, and nearly always at once: the answers to as many
-# of the first messages as have one. It never raises; what is out of the ordinary, the stream's
-# coroutine is given to tell.
-AtOnce = Callable[[list[bytes]], list[bytes]]
+
+
+class AtOnce(Protocol):
+    """Where each message of a stream has one answer, and nearly always at once.
+
+    It never raises; what is out of the ordinary, the stream's coroutine is given to tell.
+    """
+
+    def __call__(self, messages: list[bytes]) -> list[bytes]:
+        """The answers to as many of the first messages as have one."""
+        ...
+
+    def alone(self, message: bytes) -> bytes | None:
+        """The same of a message that came alone, as it does from who renews one lease."""
+        ...

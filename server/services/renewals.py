@@ -51,9 +51,6 @@ class Renewals:
         """Renew the leases of `messages` up to the first that is not to be renewed just so."""
         if self._auth.enabled or not self._auth.is_settled:
             return []  # Who may renew what, the coroutine asks.
-        if len(messages) == 1:
-            reply = self._alone(messages[0])
-            return [] if reply is None else [reply]
         leases = self._leases
         found = list(map(leases.get, messages))
         named = found if None not in found else self._learnt(messages)
@@ -70,12 +67,14 @@ class Renewals:
             return self._made(messages, named)  # type: ignore[arg-type]  # as above
         return replies  # type: ignore[return-value]  # no None in it
 
-    def _alone(self, message: bytes) -> bytes | None:
-        """The answer to a message alone, as each client sends it that has one lease to renew.
+    def alone(self, message: bytes) -> bytes | None:
+        """Renew the lease of one message, if it is to be renewed just so.
 
         Half of what the way for many costs, where lease and answer are remembered. They need not
         be: a server may have a million leases, and a revision between any two renewals.
         """
+        if self._auth.enabled or not self._auth.is_settled:
+            return None
         known = self._leases.get(message)
         lease = known or self._named(message)
         if lease is None:

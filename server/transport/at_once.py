@@ -11,15 +11,14 @@ def answers_to(at_once: AtOnce, counts: CallCounts, data: bytes) -> tuple[bytes,
     """What there is at once to the messages of `data`, as it stands in DATA; and the rest of it."""
     size = len(data) - PREFIX_BYTES
     if size >= 0 and data[:PREFIX_BYTES] == size.to_bytes(PREFIX_BYTES, "big"):
-        # One message, as a client sends it who renews one lease.
-        replies = at_once([data[PREFIX_BYTES:]])
-        if not replies:
+        reply = at_once.alone(data[PREFIX_BYTES:])
+        if reply is None:
             return b"", data
         counts.messages_received += 1
         counts.messages_sent += 1
         counts.received_bytes += size
-        counts.sent_bytes += len(replies[0])
-        return prefixed(replies[0]), b""
+        counts.sent_bytes += len(reply)
+        return prefixed(reply), b""
     messages = alike(data)
     replies = at_once(messages) if messages else messages
     if not replies:

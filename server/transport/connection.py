@@ -154,6 +154,15 @@ class Connection(Requests):
                         at = at_next
                         continue
                     awaited[stream_id] = awaiting
+                elif kind == DATA and not flags and stream_id in streams and not self._bodies:
+                    # A message of a long stream, such as a keepalive.
+                    stream = streams[stream_id]
+                    if 0 < size <= stream.allowance and not stream.is_remote_closed:
+                        stream.allowance -= size
+                        self._read(size)
+                        stream.received(data[start:at_next], size, is_last=False)
+                        at = at_next
+                        continue
                 if stream_id in awaited:
                     self._place(stream_id, awaited.pop(stream_id)).opened()
                 if kind == HEADERS:

@@ -28,7 +28,7 @@ from server.transport.wire import (
     decompressed,
 )
 
-_GRANT_BYTES: Final = STREAM_WINDOW_BYTES // 2  # Given back at once, to save frames.
+GRANT_BYTES: Final = STREAM_WINDOW_BYTES // 2  # Given back at once, to save frames.
 
 
 def answered(connection: Connection, id: int, window: int, body: bytes) -> bool:
@@ -94,7 +94,7 @@ class Rpc:
     def _take(self, size: int) -> None:
         """`size` bytes of the client's body have been used up."""
         self.taken += size
-        if self.taken >= _GRANT_BYTES and not self.is_remote_closed and not self.is_over:
+        if self.taken >= GRANT_BYTES and not self.is_remote_closed and not self.is_over:
             self.connection.grant(self.id, self.taken)
             self.allowance += self.taken
             self.taken = 0

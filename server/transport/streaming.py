@@ -23,10 +23,10 @@ from server.status import Code, RpcError
 from server.transport.at_once import answers_to
 from server.transport.connection import Connection
 from server.transport.dispatch import StreamMethod
-from server.transport.frames import DATA, END_STREAM, ErrorCode, frame
+from server.transport.frames import END_STREAM, ErrorCode, pack_data
 from server.transport.head import Head
 from server.transport.host import AHEAD_BYTES_MAX, UNTAKEN_S, Host
-from server.transport.rpc import Rpc
+from server.transport.rpc import GRANT_BYTES, Rpc
 from server.transport.wire import (
     OK_TRAILERS,
     PREFIX_BYTES,
@@ -314,14 +314,16 @@ class StreamingCall(Rpc):
             return
         self.window -= size
         connection.window -= size
-        connection.send(frame(DATA, 0, self.id, body))
+        connection.send(pack_data(size << 8, 0, self.id) + body)
 
     def _settle(self) -> None:
         """The service has read every whole message: the client may send as much again."""
         if self.held:
             self._release(self.held - len(self._body))
-        owed, self._owed = self._owed, 0
-        self._take(owed)
+        self.taken += self._owed
+        self._owed = 0
+        if self.taken >= GRANT_BYTES:
+            self._take(0)
 
     async def send(self, message: bytes) -> None:
         self._counts.messages_sent += 1

@@ -37,6 +37,7 @@ from server.transport.native import NativeProtocol, NativeServer
 from server.transport.room import Room
 from tests.server.transport.sockets import OPENING
 from tests.server.transport.support import LIMIT_BYTES, REFUSAL, block, data, parsed, prefixed
+from tests.support.at_once import AnsweredAtOnce
 from tests.support.clock import FakeClock
 
 LATER: Final = b"?"
@@ -106,7 +107,7 @@ class Methods(MethodTable):
         self.gate.set()
         self.batches: list[list[bytes]] = []  # As they were asked for at once.
         self.counts = CallCounts()  # Of /f.S/Talk.
-        at_once = self._at_once if is_at_once else None
+        at_once = AnsweredAtOnce(self._at_once) if is_at_once else None
         talk = StreamMethod(self._talk, self.counts, True, True, at_once)
         self._methods |= {
             "/f.S/Echo": UnaryMethod(_echo, CallCounts()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from hyperframe.frame import PingFrame
@@ -9,9 +10,11 @@ from hyperframe.frame import PingFrame
 from server.transport.frames import ACK, PING, frame
 from server.transport.peer import PINGS_HELD_MAX
 from server.transport.pings import PACE_S, PingPace
+from tests.server.transport.sockets import native, raw
 from tests.server.transport.support import Peer, parsed
 from tests.support.clock import FakeClock, settle
 from tests.support.loop import in_loop
+from tests.support.serving import running
 
 
 def ping(number: int) -> bytes:
@@ -67,6 +70,24 @@ def test_nothing_is_sent_on_a_connection_that_is_over() -> None:
     peer.connection.lost()
     assert not peer.connection.acknowledge()
     assert taken(peer) == []
+
+
+def test_a_server_that_ends_leaves_nobody_waiting() -> None:
+    """And keeps the pace while it serves."""
+
+    async def scenario() -> None:
+        clock = FakeClock()
+        async with running(transport="native", clock=clock) as server, raw(server) as client:
+            await client.send(ping(1), ping(2))
+            assert acknowledged([await client.next(PING)]) == [1]
+            await clock.advance(PACE_S)
+            assert acknowledged([await client.next(PING)]) == [2]
+            pace = native(server).ping_pace
+            assert pace._task is not None
+        await settle()
+        assert pace._task.done()
+
+    asyncio.run(scenario())
 
 
 @in_loop
