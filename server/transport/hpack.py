@@ -46,7 +46,7 @@ _STATIC: Final = (
 )
 _NEWEST: Final = len(_STATIC)  # The index of the newest field in the dynamic table.
 
-_NO_INDEX: Final = 1 << 30
+_NO_INDEX: Final = 1 << 30  # Beyond every table, as 0 is.
 
 # What is one whole field, an index between 1 and 126, and which.
 _INDEXED: Final = bytes(range(0x81, 0xFF))

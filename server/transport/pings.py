@@ -1,10 +1,11 @@
-"""How soon PING is acknowledged: at once, but of one connection only every so often.
+"""How soon PING is acknowledged: at once, but of one connection only so often.
 
-grpc's clients measure their connection with a PING behind the first answer of any after the last
-one was acknowledged. Under load that is one for each few calls, with a system call and a waking
-for each of its two ways. While it is held they send no other, and what they measure, how many
-bytes come in between, is as good over a longer time. RFC 9113 section 6.7 would have the answer
-before all other frames; whoever finds out that a silent server lives still has it at once.
+grpc's clients measure a connection by PING, and send the next one as soon as something comes after
+the last was acknowledged (grpc-go's internal/transport/bdp_estimator.go). Under load that is a PING
+for every few calls: a frame each way, with a system call and a waking of its own on either side.
+While one is held they send no other; and what they measure, how many bytes come meanwhile, is as
+good over a longer time. RFC 9113 section 6.7 would have the answer before all other frames, and
+whoever finds out whether a silent server lives still has it at once.
 """
 
 from __future__ import annotations
