@@ -26,6 +26,7 @@ from server.transport.hpack import encode
 from server.transport.streaming import StreamingCall
 from server.transport.unary import UnaryCall
 from server.transport.wire import prefixed
+from tests.server.transport.support import unheard
 from tests.support.clock import FakeClock
 from tests.support.loop import in_loop
 
@@ -42,7 +43,7 @@ class Service:
         self.counts = CallCounts()
         self.calls: list[PeerCall] = []
         self.connection = Connection(
-            self._accept, streams_max=100, on_output=lambda: None, on_ping=lambda _: None
+            self._accept, streams_max=100, on_output=unheard, on_ping=unheard
         )
         self.connection.receive(PREFACE + settings())
 

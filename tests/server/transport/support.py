@@ -67,6 +67,10 @@ def call(stream_id: int, message: bytes = b"hello", method: bytes = b"Echo") -> 
     return headers(stream_id, _path=b"/f.S/" + method) + data(stream_id, prefixed(message))
 
 
+def unheard(*_: object) -> None:
+    """For what a connection tells a socket that is not there."""
+
+
 class Peer:
     """The client of a connection whose service echoes, refuses, or answers when told to."""
 
@@ -78,10 +82,7 @@ class Peer:
         self.large = b""  # What /f.S/Large answers.
         self.pinged: list[object] = []  # Once for each PING acknowledged at once.
         self.connection = Connection(
-            self._accept,
-            streams_max=streams_max,
-            on_output=lambda: None,
-            on_ping=self.pinged.append,
+            self._accept, streams_max=streams_max, on_output=unheard, on_ping=self.pinged.append
         )
         self.connection.take()
         self._decoder: Any = hpack.Decoder()
