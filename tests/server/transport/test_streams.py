@@ -42,8 +42,6 @@ from tests.server.transport.support import (
 from tests.support.clock import FakeClock, settle
 from tests.support.loop import in_loop
 
-OK = b"0"
-
 
 class Streaming:
     """A connection whose service is a coroutine; a test calls its stream itself."""
