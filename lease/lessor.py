@@ -226,7 +226,7 @@ class Lessor(Holdings):
         if not self._primary or lease.expiry <= horizon:
             return False
         lease.expiry = now + lease.ttl
-        keeper = self._keeper
+        keeper = self._keeper  # As its `begins`, for what is done most of all.
         if now > keeper.until:
             keeper.turn(now)
         keeper.slots[lease.slot] = keeper.word
