@@ -176,8 +176,8 @@ def check_bounds(service: Service) -> None:
     assert len(connection._pings) < PINGS_HELD_MAX
     assert not connection._awaited.keys() & connection._streams.keys()
     assert len(connection._heads) <= BLOCKS_MAX
-    assert len(connection._whole) <= BLOCKS_MAX
-    for names, (_, fields) in connection._whole.items():
+    assert len(connection._by_fields) <= BLOCKS_MAX
+    for names, (_, fields) in connection._by_fields.items():
         assert names == tuple(map(id, fields)), "kept, or another may have that id"
     assert set(connection._blocked) <= set(connection._streams)
     assert set(connection._bodies) <= set(connection._streams)

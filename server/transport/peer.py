@@ -94,8 +94,8 @@ class Peer:
     ) -> None:
         self._streams_max = streams_max
         self._on_output = on_output
-        self._on_first_ping = on_ping
-        self._pings: list[bytes] = []  # What those that wait for `acknowledge` say.
+        self._on_paced = on_ping
+        self._pings: list[bytes] = []  # What those say that wait for `acknowledge`.
         self._is_ping_paced = False
         self._streams: dict[int, Stream] = {}
         # Requests whose body is still to come, and nothing else, as it looks: the head of each.
@@ -226,7 +226,7 @@ class Peer:
         self._pings.append(payload)
         if not self._is_ping_paced:
             self.acknowledge()
-            self._on_first_ping(self)
+            self._on_paced(self)
         elif len(self._pings) == PINGS_HELD_MAX:
             self.acknowledge()
 

@@ -48,7 +48,7 @@ class Requests(Peer):
         self._heads: dict[bytes, Head | MalformedError] = {}
         # By the fields: whole heads, and what is the same in those that differ in their timeout.
         # What is kept keeps its fields, so as long as it is known no other field has the id of one.
-        self._whole: dict[tuple[int, ...], tuple[Head, list[Field]]] = {}
+        self._by_fields: dict[tuple[int, ...], tuple[Head, list[Field]]] = {}
         self._known: dict[tuple[int, ...], Head] = {}
         self._timed: list[int] = []  # Awaited since this `receive` began, and have a timeout.
         self._block: bytearray | None = None  # A header block that is to be continued.
@@ -211,11 +211,11 @@ class Requests(Peer):
             MalformedError
         """
         names = tuple(map(id, fields))
-        known = self._whole.get(names)
+        known = self._by_fields.get(names)
         if known is None:
-            if len(self._whole) >= BLOCKS_MAX:
-                self._whole.clear()
-            known = self._whole[names] = self._new_head(fields), fields
+            if len(self._by_fields) >= BLOCKS_MAX:
+                self._by_fields.clear()
+            known = self._by_fields[names] = self._new_head(fields), fields
         return known[0]
 
     def _new_head(self, fields: list[Field]) -> Head:

@@ -320,7 +320,7 @@ class StreamingCall(Rpc):
         """The service has read every whole message: the client may send as much again."""
         if self.held:
             self._release(self.held - len(self._body))
-        self.taken += self._owed
+        self.taken += self._owed  # As `_take`, which is called if there is more to do.
         self._owed = 0
         if self.taken >= GRANT_BYTES:
             self._take(0)

@@ -203,5 +203,5 @@ async def test_as_many_heads_are_known_as_blocks_are_remembered() -> None:
     for number in range(BLOCKS_MAX + 5):
         client.send(client.open(x_number=b"%d" % number, grpc_timeout=b"5S"))
         assert len(client.connection._known) == 1 + number % BLOCKS_MAX
-        assert len(client.connection._whole) == 1 + number % BLOCKS_MAX
+        assert len(client.connection._by_fields) == 1 + number % BLOCKS_MAX
         assert len(client.connection._heads) == 1 + number % BLOCKS_MAX
