@@ -16,13 +16,24 @@ from typing import Final
 from etcdpb.kv_pb2 import KeyValue
 
 _KEY_TAG: Final = b"\x0a"  # KeyValue.key, field 1.
+_VALUE_TAG: Final = b"\x2a"  # KeyValue.value, field 5, length-delimited.
 _MOD_REVISION_TAG: Final = b"\x18"  # KeyValue.mod_revision, field 3, a varint.
 _KV_TAG: Final = b"\x12"  # Field 2, length-delimited.
 _PREV_KV_TAG: Final = b"\x1a"  # Field 3 of Event, length-delimited.
 _DELETE_TYPE: Final = b"\x08\x01"  # Event.type = DELETE.
 _EVENTS_TAG: Final = b"\x5a"  # WatchResponse.events, field 11, length-delimited.
 _ONE_OCTET: Final = [bytes((number,)) for number in range(0x80)]
-_SHORT_KV: Final = [_KV_TAG + octet for octet in _ONE_OCTET]  # By the size of a KeyValue.
+# A length-delimited field's tag and length, where the length is one octet: by that length.
+_SHORT_KV: Final = [_KV_TAG + octet for octet in _ONE_OCTET]
+_SHORT_KEY: Final = [_KEY_TAG + octet for octet in _ONE_OCTET]
+_SHORT_VALUE: Final = [b"", *(_VALUE_TAG + octet for octet in _ONE_OCTET[1:])]  # None is left out.
+
+# Filled anew for each version: a fourth of the cost of a new one. Numbers only! What is set as
+# bytes stays in a message's memory for as long as there is the message, whatever is set next.
+_NUMBERS: Final = KeyValue()
+_LEASE: Final = KeyValue()
+_numbers: Final = _NUMBERS.SerializeToString
+_lease: Final = _LEASE.SerializeToString
 
 
 def varint(number: int) -> bytes:
@@ -48,6 +59,23 @@ def varint(number: int) -> bytes:
 def delimited(tag: bytes, body: bytes) -> bytes:
     """`body` as a length-delimited field whose encoded tag is `tag`."""
     return tag + varint(len(body)) + body
+
+
+def key_value(
+    key: bytes, value: bytes, create_revision: int, mod_revision: int, version: int, lease: int
+) -> bytes:
+    """The KeyValue of a version, as protobuf would serialise it. `key` is not empty; `lease` 0 is none."""
+    numbers = _NUMBERS
+    numbers.create_revision = create_revision
+    numbers.mod_revision = mod_revision
+    numbers.version = version
+    key_bytes, value_bytes = len(key), len(value)
+    before = _SHORT_KEY[key_bytes] if key_bytes < 0x80 else _KEY_TAG + varint(key_bytes)
+    between = _SHORT_VALUE[value_bytes] if value_bytes < 0x80 else _VALUE_TAG + varint(value_bytes)
+    if lease:
+        _LEASE.lease = lease
+        return b"".join((before, key, _numbers(), between, value, _lease()))
+    return b"".join((before, key, _numbers(), between, value))
 
 
 def frame(kv: bytes) -> bytes:

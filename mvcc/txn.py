@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
-from etcdpb.kv_pb2 import KeyValue
 from mvcc.backend.base import Batch, Column
 from mvcc.keyrange import KeyRange
-from mvcc.record import Change, LonePut, deletion, frame, tombstone
+from mvcc.record import Change, LonePut, deletion, frame, key_value, tombstone
 from mvcc.revision import encode, encode_tombstone
 from mvcc.slicing import SLICE_CHANGES, chunks
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 
 _KEY: Final = Column.KEY
-# Filled anew for each version: two thirds of the cost of a new one.
-_KV: Final = KeyValue()
 
 
 class WriteTxn:
@@ -128,11 +125,6 @@ def _put(
     """Make the version; `changes` are those that its transaction has made before, if any."""
     index = store.index
     entry = index.entries.get(key)
-    message = _KV
-    message.key = key
-    message.value = value
-    message.mod_revision = main
-    message.lease = lease
     if entry is None or (before := entry.frame) is None:
         # It may have been deleted in this transaction, but a creation has no prev_kv.
         create, version, old_lease, before = main, 1, 0, None
@@ -140,9 +132,7 @@ def _put(
         create, version, old_lease = entry.create_revision, entry.version + 1, entry.lease
         if changes and entry.mod_revision == main:
             before = _before(changes, key)
-    message.create_revision = create
-    message.version = version
-    kv = message.SerializeToString()
+    kv = key_value(key, value, create, main, version, lease)
     framed = frame(kv)
     index.put(key, framed, create, main, sub, version, lease)
     row_key = encode(main, sub)

@@ -8,12 +8,21 @@ from hypothesis import strategies as st
 
 from etcdpb.kv_pb2 import Event, KeyValue
 from etcdpb.rpc_pb2 import PutResponse, RangeResponse, WatchResponse
-from mvcc.record import Change, event_field, frame, parse, tombstone_event, unframe, varint
+from mvcc.record import (
+    Change,
+    event_field,
+    frame,
+    key_value,
+    parse,
+    tombstone_event,
+    unframe,
+    varint,
+)
 from tests.mvcc.support import framed
 
 key_values = st.builds(
     KeyValue,
-    key=st.binary(max_size=4),
+    key=st.sampled_from((b"k", b"\0", b"k" * 127, b"k" * 128)),
     value=st.sampled_from((b"", b"v", b"v" * 127, b"v" * 128, b"v" * 20_000)),
     create_revision=st.integers(0, 2**63 - 1),
     mod_revision=st.integers(0, 2**63 - 1),
@@ -44,6 +53,12 @@ def test_a_varint_has_seven_bits_a_byte_and_a_negative_one_ten_bytes(
 @given(st.integers(-(2**63), 2**63 - 1).filter(bool))
 def test_a_varint_is_protobufs(number: int) -> None:
     assert b"\x30" + varint(number) == KeyValue(lease=number).SerializeToString()
+
+
+@given(key_values)
+def test_a_key_value_is_protobufs_byte_for_byte(kv: KeyValue) -> None:
+    numbers = (kv.create_revision, kv.mod_revision, kv.version, kv.lease)
+    assert key_value(kv.key, kv.value, *numbers) == kv.SerializeToString()
 
 
 @given(key_values)

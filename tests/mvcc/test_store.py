@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from resource import getpagesize
+from typing import Final
+
 import pytest
 
 from mvcc.backend.base import Column
@@ -11,8 +15,12 @@ from mvcc.errors import CompactedError, CorruptRecordError, FutureRevisionError
 from mvcc.record import Change
 from mvcc.revision import encode
 from mvcc.store import Store, read_meta
+from mvcc.txn import put_alone
 from tests.mvcc.model import Put
 from tests.mvcc.support import Database
+
+PAGE_BYTES: Final = getpagesize()
+VALUE_BYTES: Final = 100_000
 
 
 def test_what_is_applied_is_published_only_when_it_is_said_to_be_durable() -> None:
@@ -26,6 +34,21 @@ def test_what_is_applied_is_published_only_when_it_is_said_to_be_durable() -> No
     assert store.publish() == [(2, txn.changes)]
     assert (store.current, store.published) == (2, 2)
     assert store.publish() == []
+
+
+def test_a_value_that_was_put_over_is_not_in_memory_any_more() -> None:
+    store = Store(MemoryBackend())
+
+    def put(times: int) -> int:
+        for _ in range(times):
+            store.begin()
+            put_alone(store, b"k", bytes(VALUE_BYTES), 0)
+            store.take_batch()
+            store.publish()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+
+    before = put(10)
+    assert put(1000) - before < 100 * VALUE_BYTES
 
 
 def test_transactions_are_published_oldest_first_and_empty_ones_not_at_all() -> None:
