@@ -9,7 +9,7 @@ record of each key says which lease it belongs to.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -20,12 +20,9 @@ from lease.lease import NO_LEASE, TTL_MAX_S, LeaseID
 
 # Two's complement, so a signed int64 has the bytes of its uint64 cast.
 _KEY: Final = struct.Struct(">q")
+# The 8 bytes under which a lease of this id stands in the bucket.
+encode_key: Final[Callable[[LeaseID], bytes]] = _KEY.pack
 _RECORD: Final = lease_pb2.Lease()  # Filled anew for each: a third of the cost of a new one.
-
-
-def encode_key(lease_id: LeaseID) -> bytes:
-    """The 8 bytes under which the lease stands in the bucket."""
-    return _KEY.pack(lease_id)
 
 
 def encode_value(lease_id: LeaseID, ttl: int) -> bytes:

@@ -49,7 +49,7 @@ from mvcc.backend.manifest import refuse_torn_manifest
 from mvcc.backend.names import make_directory
 from mvcc.backend.rocks_options import make_options
 from mvcc.backend.rocks_scan import Closed, Cursor, ours, rows_at
-from mvcc.backend.rows import decode_rows, deletion_head, row_head
+from mvcc.backend.rows import DELETED, decode_rows, row_head
 
 DEFAULT_FAMILY: Final = "default"  # RocksDB insists on it. It stays empty.
 
@@ -71,13 +71,15 @@ class RocksBatch:
 
     def put(self, column: Column, key: bytes, value: bytes) -> None:
         self._rows.put(key, value, self._handles[column])
-        self._parts += (row_head(column, key, value), key, value)
-        self.size_bytes += len(key) + len(value)
+        key_bytes, value_bytes = len(key), len(value)
+        self._parts += (row_head(column, key_bytes, value_bytes), key, value)
+        self.size_bytes += key_bytes + value_bytes
 
     def delete(self, column: Column, key: bytes) -> None:
         self._rows.delete(key, self._handles[column])
-        self._parts += (deletion_head(column, key), key)
-        self.size_bytes += len(key)
+        key_bytes = len(key)
+        self._parts += (row_head(column | DELETED, key_bytes, 0), key)
+        self.size_bytes += key_bytes
 
     def __len__(self) -> int:
         return len(self._rows)
