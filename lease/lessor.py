@@ -152,12 +152,19 @@ class Lessor(Holdings):
         Raises:
             LeaseNotFoundError: there is no such lease.
         """
-        lease = self.lookup(lease_id)
+        return self.revoke_known(self.lookup(lease_id))
+
+    def revoke_known(self, lease: Lease) -> int:
+        """`revoke` for a lease that `lookup` has just given."""
         # First of all: if the process ends before the batch is on disk, the full TTL is what the
         # next one finds, and nobody who is given the id anew is given an old deadline with it.
         self._keeper.forget(lease)
-        keys = lease.sorted_keys()
-        if keys:
+        if lease.keys is None:
+            count = 0
+            self._records.delete(lease)
+        else:
+            keys = lease.sorted_keys()
+            count = len(keys)
             txn = self._range_deleter()
             for key in keys:
                 txn.delete_range(key, None)
@@ -166,9 +173,9 @@ class Lessor(Holdings):
             # The lease leaves the maps last: a transaction that detaches what it deletes must
             # find it. The other order leaked entries of the item map in etcd (#16053).
             self._items.detach_all(lease, keys)
-        else:
-            self._records.delete(lease)
-        return self._gone(lease, keys)
+        del self._leases[lease.id]
+        lease.expiry = GONE
+        return count
 
     def revoke_in_slices(self, lease_id: LeaseID) -> Generator[None, None, int]:
         """`revoke` of a lease that exists, for very many keys: the same transaction, in slices.
@@ -188,9 +195,6 @@ class Lessor(Holdings):
         for at in range(0, len(keys), SORTED_AT_ONCE):
             self._items.detach(lease, keys[at : at + SORTED_AT_ONCE])
             yield
-        return self._gone(lease, keys)
-
-    def _gone(self, lease: Lease, keys: list[bytes]) -> int:
         del self._leases[lease.id]
         lease.expiry = GONE
         return len(keys)

@@ -24,18 +24,19 @@ _CHUNK_LEASES: Final = 16  # Revoked between two looks at the clock.
 BIG_LEASE_KEYS: Final = 10_000  # A revoke is one revision, never split: above this it is told.
 
 
-def revoke(state: State, lease_id: LeaseID) -> None:
-    """Revoke an existing lease in the group being applied."""
-    _revoked(state, lease_id, state.lessor.revoke(lease_id))
+def revoke(state: State, lease: Lease) -> Steps[None] | None:
+    """Revoke a lease that is there in the group being applied; where that takes long, in steps."""
+    keys = lease.keys
+    if isinstance(keys, set) and len(keys) > SLICE_CHANGES:
+        return _revoke_in_steps(state, lease.id)
+    _revoked(state, lease.id, state.lessor.revoke_known(lease))
+    return None
 
 
-def revoke_steps(state: State, lease: Lease) -> Steps[None]:
-    """The same, with a step for each slice where there are very many keys; one revision still."""
-    if lease.key_count <= SLICE_CHANGES:
-        revoke(state, lease.id)
-    else:
-        state.unsettled.add(lease.id)  # From the first step on nobody renews it.
-        _revoked(state, lease.id, (yield from state.lessor.revoke_in_slices(lease.id)))
+def _revoke_in_steps(state: State, lease_id: LeaseID) -> Steps[None]:
+    """A step for each slice; it is one revision still."""
+    state.unsettled.add(lease_id)  # From the first step on nobody renews it.
+    _revoked(state, lease_id, (yield from state.lessor.revoke_in_slices(lease_id)))
 
 
 def _revoked(state: State, lease_id: LeaseID, keys: int) -> None:
@@ -79,7 +80,9 @@ class GrantLease(WritesOnly):
 class RevokeLease(WritesOnly):
     """The result is the store's revision afterwards: one more, if the lease had keys."""
 
-    __slots__ = ("_lease_id",)
+    __slots__ = ("_lease", "_lease_id")
+
+    _lease: Lease  # Once it was checked.
 
     def __init__(self, lease_id: LeaseID) -> None:
         self._lease_id = lease_id
@@ -92,17 +95,14 @@ class RevokeLease(WritesOnly):
             state.refuse_writes_under_alarm(needs_space=False)
         if principal is not None:
             principal.must_end(self._lease_id)
-        state.lessor.lookup(self._lease_id)
+        self._lease = state.lessor.lookup(self._lease_id)
 
     def apply(self, state: State) -> int | Steps[int]:
-        lease = state.lessor.lookup(self._lease_id)
-        if lease.key_count > SLICE_CHANGES:
-            return begun(self._steps(state, lease))
-        revoke(state, lease.id)
-        return state.store.current
+        steps = revoke(state, self._lease)
+        return state.store.current if steps is None else begun(self._rest(state, steps))
 
-    def _steps(self, state: State, lease: Lease) -> Steps[int]:
-        yield from revoke_steps(state, lease)
+    def _rest(self, state: State, steps: Steps[None]) -> Steps[int]:
+        yield from steps
         return state.store.current
 
 
@@ -132,7 +132,9 @@ class ExpireLease(WritesOnly):
             return True
         if not state.lessor.is_due(lease, state.horizon):
             return False
-        yield from revoke_steps(state, lease)
+        steps = revoke(state, lease)
+        if steps is not None:
+            yield from steps
         state.tally.expired += 1
         return True
 
@@ -168,10 +170,9 @@ class ExpireDue(WritesOnly):
             chunk = lessor.expired(horizon, limit=min(_CHUNK_LEASES, self._limit - len(expired)))
             for lease in chunk:
                 expired.append((lease.id, horizon - lease.expiry))
-                if lease.key_count <= SLICE_CHANGES:
-                    revoke(state, lease.id)
-                else:
-                    yield from revoke_steps(state, lease)
+                steps = revoke(state, lease)
+                if steps is not None:
+                    yield from steps
             if not chunk or self._clock() >= until:
                 break
         state.tally.expired += len(expired)

@@ -118,8 +118,7 @@ class DeadlineTable:
         """See `Deadlines`."""
         if slot != SCRAP:
             self._slots[slot] = NO_WORD
-            self._checks[slot] = 0
-            self._ids[slot] = 0
+            self._checks[slot] = 0  # Without it the slot is empty, whatever its id.
             self._free.append(slot)
 
     def set_clock(self, word: int) -> None:
