@@ -88,8 +88,11 @@ class WatchHub:
         if not (self._exact or self._prefixes or self._ranges):
             return
         run: list[tuple[int, Change]] = []  # In a row, of one change each and all of one key.
+        exact = None if self._prefixes or self._ranges else self._exact
         for revision, changes in transactions:
             if isinstance(changes, tuple):
+                if exact is not None and changes[0] not in exact:
+                    continue  # Nobody watches that key.
                 change = Change(*changes)
             elif len(changes) == 1:
                 (change,) = changes
