@@ -23,10 +23,7 @@ _PREV_KV_TAG: Final = b"\x1a"  # Field 3 of Event, length-delimited.
 _DELETE_TYPE: Final = b"\x08\x01"  # Event.type = DELETE.
 _EVENTS_TAG: Final = b"\x5a"  # WatchResponse.events, field 11, length-delimited.
 _ONE_OCTET: Final = [bytes((number,)) for number in range(0x80)]
-# A length-delimited field's tag and length, where the length is one octet: by that length.
-_SHORT_KV: Final = [_KV_TAG + octet for octet in _ONE_OCTET]
-_SHORT_KEY: Final = [_KEY_TAG + octet for octet in _ONE_OCTET]
-_SHORT_VALUE: Final = [b"", *(_VALUE_TAG + octet for octet in _ONE_OCTET[1:])]  # None is left out.
+_HEADS_BYTES: Final = 1024  # A field of fewer bytes finds its head in a table.
 
 # Filled anew for each version: a fourth of the cost of a new one. Numbers only! What is set as
 # bytes stays in a message's memory for as long as there is the message, whatever is set next.
@@ -61,26 +58,43 @@ def delimited(tag: bytes, body: bytes) -> bytes:
     return tag + varint(len(body)) + body
 
 
+def _heads(tag: bytes) -> list[bytes]:
+    """What stands before a length-delimited field's bytes, by how many those are."""
+    return [tag + varint(size) for size in range(_HEADS_BYTES)]
+
+
+_KEY_HEADS: Final = _heads(_KEY_TAG)
+_VALUE_HEADS: Final = [b"", *_heads(_VALUE_TAG)[1:]]  # Of none it is left out.
+_KV_HEADS: Final = _heads(_KV_TAG)
+_EVENT_HEADS: Final = _heads(_EVENTS_TAG)
+
+
 def key_value(
     key: bytes, value: bytes, create_revision: int, mod_revision: int, version: int, lease: int
 ) -> bytes:
-    """The KeyValue of a version, as protobuf would serialise it. `key` is not empty; `lease` 0 is none."""
+    """The KeyValue of a version, as protobuf would serialise it.
+
+    `key` is not empty; `lease` 0 is none.
+    """
     numbers = _NUMBERS
     numbers.create_revision = create_revision
     numbers.mod_revision = mod_revision
     numbers.version = version
     key_bytes, value_bytes = len(key), len(value)
-    before = _SHORT_KEY[key_bytes] if key_bytes < 0x80 else _KEY_TAG + varint(key_bytes)
-    between = _SHORT_VALUE[value_bytes] if value_bytes < 0x80 else _VALUE_TAG + varint(value_bytes)
+    is_short = key_bytes < _HEADS_BYTES
+    key_head = _KEY_HEADS[key_bytes] if is_short else _KEY_TAG + varint(key_bytes)
+    is_short = value_bytes < _HEADS_BYTES
+    value_head = _VALUE_HEADS[value_bytes] if is_short else _VALUE_TAG + varint(value_bytes)
     if lease:
         _LEASE.lease = lease
-        return b"".join((before, key, _numbers(), between, value, _lease()))
-    return b"".join((before, key, _numbers(), between, value))
+        return b"".join((key_head, key, _numbers(), value_head, value, _lease()))
+    return b"".join((key_head, key, _numbers(), value_head, value))
 
 
 def frame(kv: bytes) -> bytes:
+    """A KeyValue as a field: see the module."""
     size = len(kv)
-    return (_SHORT_KV[size] if size < 0x80 else _KV_TAG + varint(size)) + kv
+    return (_KV_HEADS[size] if size < _HEADS_BYTES else _KV_TAG + varint(size)) + kv
 
 
 def unframe(framed: bytes) -> bytes:
@@ -114,7 +128,8 @@ def event_field(event: bytes, prev: bytes | None) -> bytes:
     """An event as it stands in WatchResponse.events, with the frame `prev` as its prev_kv."""
     if prev is not None:
         event += _PREV_KV_TAG + prev[1:]
-    return delimited(_EVENTS_TAG, event)
+    size = len(event)
+    return (_EVENT_HEADS[size] if size < _HEADS_BYTES else _EVENTS_TAG + varint(size)) + event
 
 
 class Change:

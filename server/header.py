@@ -13,6 +13,8 @@ from mvcc.record import delimited, varint
 _HEADER_TAG: Final = b"\x0a"  # Field 1, length-delimited.
 _REVISION_TAG: Final = b"\x18"  # ResponseHeader.revision, field 3, a varint.
 
+_FIRST_OCTET: Final = [bytes((0x80 | number,)) for number in range(0x80)]  # Of a longer varint.
+
 
 class Headers:
     """Headers of this member. Ids are uint64, `term` counts the starts of this data dir."""
@@ -21,35 +23,42 @@ class Headers:
         self.cluster_id = cluster_id
         self.member_id = member_id
         self.term = term
+        # Fields stand in the order of their numbers: behind the revision there is only the term.
+        self._term = ResponseHeader(raft_term=term).SerializeToString()
         self._revision = -1
         self._encoded = b""
-        self.number = b""  # The varint of the revision that was asked for last.
-        # What stands around the revision, as long as its varint has the same length.
+        # Of 128 revisions in a row only one octet differs, the first of the varint. What stands
+        # around it, while `revision >> 7` is this:
+        self._block = 0
         self._before = self._after = b""
-        self._size = -1
 
     def at(self, revision: int) -> bytes:
         """The header field for `revision`; the last one asked for is kept."""
         if revision != self._revision:
-            self.number = number = varint(revision) if revision else b""  # 0 is left out, as ever.
-            if len(number) != self._size:
-                self._surround(revision, number)
-            self._encoded = self._before + number + self._after
+            if revision >> 7 != self._block or not self._block:
+                self._encode(revision)
+            else:
+                self._encoded = self._before + _FIRST_OCTET[revision & 0x7F] + self._after
             self._revision = revision
         return self._encoded
 
-    def _surround(self, revision: int, number: bytes) -> None:
+    def number_at(self, revision: int) -> bytes:
+        """The varint of a revision that is not 0, as it stands in the header."""
+        encoded = self.at(revision)
+        return encoded[len(self._before) : len(encoded) - len(self._term)]
+
+    def _encode(self, revision: int) -> None:
         message = ResponseHeader(
             cluster_id=self.cluster_id,
             member_id=self.member_id,
             revision=revision,
             raft_term=self.term,
         )
-        encoded = delimited(_HEADER_TAG, message.SerializeToString())
-        # Fields stand in the order of their numbers: behind the revision there is only the term.
-        self._after = ResponseHeader(raft_term=self.term).SerializeToString()
-        self._before = encoded[: len(encoded) - len(self._after) - len(number)]
-        self._size = len(number)
+        self._encoded = encoded = delimited(_HEADER_TAG, message.SerializeToString())
+        number = varint(revision) if revision else b""  # 0 is left out, as ever.
+        begin = len(encoded) - len(self._term) - len(number)
+        self._block = revision >> 7
+        self._before, self._after = encoded[:begin], encoded[begin + 1 :]
 
 
 def revision_only(revision: int) -> bytes:

@@ -201,8 +201,9 @@ class KVService:
         return reply
 
     def _guarded_reply(self, result: GuardedResult) -> bytes:
-        headers = self._headers
-        return encode.guarded_response(headers.at(result[0]), headers.number, result)
+        headers, revision = self._headers, result[0]
+        number = headers.number_at(revision)
+        return encode.guarded_response(headers.at(revision), number, result)
 
     def _txn_reply(self, result: TxnResult) -> bytes:
         return encode.txn_response(self._headers.at(result.revision), result)

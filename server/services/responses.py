@@ -18,10 +18,9 @@ from server.call import Burst
 from server.header import Headers
 
 SHARED_IDS_MAX: Final = 64  # One more, and all are forgotten.
-SHARED_BYTES_MAX: Final = (
-    16 << 10
-)  # Of a response, or of a run's events: above it copies cost most.
+SHARED_BYTES_MAX: Final = 16 << 10  # Of a response, or a run's events: above it copies cost most.
 _ID_TAG: Final = b"\x10"  # WatchResponse.watch_id, field 2.
+_SHORT_ID: Final = [b"", *(_ID_TAG + varint(number) for number in range(1, 0x80))]  # 0: left out.
 _FRAGMENT: Final = b"\x38\x01"  # WatchResponse.fragment, field 7.
 
 
@@ -68,8 +67,9 @@ class Responses:
 
     def prefix(self, watch_id: int, revision: int) -> bytes:
         """What stands before the events."""
-        header = self._headers.at(revision)
-        return header + _ID_TAG + varint(watch_id) if watch_id else header
+        is_short = 0 <= watch_id < 0x80
+        field = _SHORT_ID[watch_id] if is_short else _ID_TAG + varint(watch_id)
+        return self._headers.at(revision) + field
 
 
 def fragments(prefix: bytes, events: list[bytes], limit: int) -> list[bytes]:

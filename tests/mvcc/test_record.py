@@ -22,8 +22,10 @@ from tests.mvcc.support import framed
 
 key_values = st.builds(
     KeyValue,
-    key=st.sampled_from((b"k", b"\0", b"k" * 127, b"k" * 128)),
-    value=st.sampled_from((b"", b"v", b"v" * 127, b"v" * 128, b"v" * 20_000)),
+    key=st.sampled_from((b"k", b"\0", b"k" * 127, b"k" * 128, b"k" * 1023, b"k" * 1024)),
+    value=st.sampled_from(
+        (b"", b"v", b"v" * 127, b"v" * 128, b"v" * 1023, b"v" * 1024, b"v" * 20_000)
+    ),
     create_revision=st.integers(0, 2**63 - 1),
     mod_revision=st.integers(0, 2**63 - 1),
     version=st.integers(0, 3),
