@@ -97,6 +97,7 @@ class Connection(Requests):
     def _receive(self, data: bytes) -> int:
         """Handle all whole frames of `data`; return how many bytes they were."""
         at, end = 0, len(data)
+        read = 0  # Bytes of DATA that were taken the short way.
         if not self.is_begun:
             if data[: len(PREFACE)] != PREFACE[:end]:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "no HTTP/2 preface")
@@ -145,7 +146,7 @@ class Connection(Requests):
                     awaiting = awaited.pop(stream_id)
                     whole = awaiting.target.whole
                     if whole is not None and awaiting.content_length in (-1, size):
-                        self._read(size)
+                        read += size
                         stream = whole(self, stream_id, awaiting, data[start:at_next])
                         if stream is not None:
                             streams[stream_id] = stream
@@ -159,7 +160,7 @@ class Connection(Requests):
                     stream = streams[stream_id]
                     if 0 < size <= stream.allowance and not stream.is_remote_closed:
                         stream.allowance -= size
-                        self._read(size)
+                        read += size
                         stream.received(data[start:at_next], size, is_last=False)
                         at = at_next
                         continue
@@ -174,6 +175,8 @@ class Connection(Requests):
             except StreamFault as fault:
                 self._on_stream_fault(fault)
             at = at_next
+        if read:
+            self._read(read)
         return at
 
     def fail(self, code: ErrorCode, reason: str) -> None:

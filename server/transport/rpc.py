@@ -17,6 +17,7 @@ from server.transport.frames import (
     END_STREAM,
     ErrorCode,
     frame,
+    pack_data,
 )
 from server.transport.head import Head
 from server.transport.host import Host
@@ -117,6 +118,16 @@ class Rpc:
         if size > self.host.limit_bytes:
             raise RpcError(status.message_too_large(size, self.host.limit_bytes))
         return size
+
+    def _send_whole(self, body: bytes) -> bool:
+        """Send `body` in a frame of its own, if the windows take it; if not, nothing."""
+        connection, size = self.connection, len(body)
+        if size > self.window or size > connection.window or size > connection.frame_bytes:
+            return False
+        self.window -= size
+        connection.window -= size
+        connection.send(pack_data(size << 8, 0, self.id) + body)
+        return True
 
     def _send_body(self) -> bool:
         """Send of what waits as much as the windows take; true if all of it went."""

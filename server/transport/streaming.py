@@ -23,7 +23,7 @@ from server.status import Code, RpcError
 from server.transport.at_once import answers_to
 from server.transport.connection import Connection
 from server.transport.dispatch import StreamMethod
-from server.transport.frames import END_STREAM, ErrorCode, pack_data
+from server.transport.frames import END_STREAM, ErrorCode
 from server.transport.head import Head
 from server.transport.host import AHEAD_BYTES_MAX, UNTAKEN_S, Host
 from server.transport.rpc import GRANT_BYTES, Rpc
@@ -257,9 +257,19 @@ class StreamingCall(Rpc):
     def pack(self) -> None:
         """Move what was sent since the last time into frames; the connection is about to write."""
         self._is_dirty = False
-        if not self.is_over:
-            self._begin()
-            self._push()
+        if self.is_over:
+            return
+        unsent = self.unsent
+        # One message, as nearly always, and nothing that had to be left before.
+        is_lone = self._is_begun and not self._ahead and unsent and len(unsent) == 1
+        if unsent and is_lone and self._send_whole(unsent[0]):
+            unsent.clear()
+            self.unsent_bytes = 0
+            if self._drained is not None:
+                self._wake_sender()
+            return
+        self._begin()
+        self._push()
 
     def _push(self) -> None:
         is_all = self._send_body()
@@ -302,19 +312,8 @@ class StreamingCall(Rpc):
 
     def _answer_now(self, body: bytes) -> None:
         """Send what answers a frame of the read under way: it is written at the end of that."""
-        connection, size = self.connection, len(body)
-        if (
-            self.unsent
-            or not self._is_begun
-            or size > self.window
-            or size > connection.window
-            or size > connection.frame_bytes
-        ):
+        if self.unsent or not self._is_begun or not self._send_whole(body):
             self._send(body)
-            return
-        self.window -= size
-        connection.window -= size
-        connection.send(pack_data(size << 8, 0, self.id) + body)
 
     def _settle(self) -> None:
         """The service has read every whole message: the client may send as much again."""

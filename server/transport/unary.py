@@ -152,7 +152,7 @@ class UnaryCall(Rpc):
             connection.send(answer_one(self.id, message))
             self.is_over = True
             if self.is_placed:
-                self._forget()
+                connection.end(self.id)  # No `_forget`: who is served has said all there is.
             return
         connection.send_block(0, self.id, RESPONSE_HEADERS)
         self.unsent = deque((prefixed(message),))
@@ -253,6 +253,9 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
             call.fail(error)
             return None
         if reply is None:
+            if head.timeout_s is None and not call.is_over:
+                call.is_placed = True
+                return call
             return call.placed()
         size = len(reply) + PREFIX_BYTES
         if (

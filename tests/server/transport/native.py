@@ -2,6 +2,7 @@
 
 /f.S/Echo   the message, at once            /f.S/Late  when the test answers
 /f.S/Large  as many bytes as it says        /f.S/Talk  a stream: each message twice over
+/f.S/Now    the message, by its call
 
 A `Talk` answers at once what does not begin with `LATER`; that, its coroutine answers. It is
 refused by a message of `REFUSED`.
@@ -112,6 +113,7 @@ class Methods(MethodTable):
         self._methods |= {
             "/f.S/Echo": UnaryMethod(_echo, CallCounts()),
             "/f.S/Late": UnaryMethod(self._late, CallCounts()),
+            "/f.S/Now": UnaryMethod(_now, CallCounts()),
             "/f.S/Large": UnaryMethod(_large, CallCounts()),
             "/f.S/Talk": talk,
         }
@@ -135,6 +137,11 @@ class Methods(MethodTable):
 
 def _echo(message: bytes, call: PeerCall) -> bytes | None:  # noqa: ARG001  # at once
     return message
+
+
+def _now(message: bytes, call: PeerCall) -> bytes | None:
+    call.reply(message)
+    return None
 
 
 def _large(message: bytes, call: PeerCall) -> bytes | None:  # noqa: ARG001  # at once

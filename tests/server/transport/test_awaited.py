@@ -62,6 +62,14 @@ async def test_heads_come_first_and_bodies_in_any_order() -> None:
     assert client.is_over
 
 
+@in_loop
+async def test_a_call_that_is_answered_while_it_is_served_is_over_then() -> None:
+    client, _ = awaiting("Now")
+    client.send(data(client.last_id, prefixed(b"hey")))
+    assert client.heard(client.last_id).messages == [b"hey"]
+    assert client.is_over
+
+
 # What a client may send for such a request, and what becomes of it.
 PIECES: dict[str, Callable[[int], list[bytes]]] = {
     "in pieces": lambda i: [data(i, prefixed(b"hey")[:4], flags=0), data(i, b"\3hey")],

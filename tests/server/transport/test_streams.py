@@ -16,6 +16,7 @@ from server.transport.frames import (
     HEADERS,
     PREFACE,
     SETTINGS,
+    WINDOW_DEFAULT,
     ErrorCode,
     frame,
     settings,
@@ -181,6 +182,38 @@ async def test_what_can_be_sent_now_is_and_what_would_have_to_wait_is_not() -> N
     assert not talk.stream.send_now(bytes(SEND_AHEAD_BYTES))
     assert talk.stream.send_now(bytes(SEND_AHEAD_BYTES - len(prefixed(b""))))
     assert not talk.stream.send_now(b"")
+
+
+@in_loop
+async def test_message_for_message_a_stream_can_send_more_than_it_may_send_ahead() -> None:
+    talk = Streaming()
+    much = 10 * SEND_AHEAD_BYTES
+    talk.connection.receive(window_update(1, much) + window_update(0, much))
+    await settle()
+    window, message = talk.connection.window, bytes(9_995)
+    for number in range(1, 2 * SEND_AHEAD_BYTES // 10_000):
+        assert talk.stream.send_now(message)
+        assert talk.read()[-1] == (DATA, prefixed(message))
+        assert talk.connection.window == window - number * 10_000
+    (stream,) = talk.host.streams
+    assert stream.unsent_bytes == 0
+    assert stream.window == WINDOW_DEFAULT + much - number * 10_000
+
+
+@in_loop
+async def test_a_sender_goes_on_when_one_large_message_left_in_one_frame() -> None:
+    talk = Streaming()
+    much = 10 * SEND_AHEAD_BYTES
+    talk.connection.receive(settings((5, much)) + window_update(1, much) + window_update(0, much))
+    await settle()
+    for number in range(3):
+        sending = asyncio.ensure_future(talk.stream.send(bytes(SEND_AHEAD_BYTES)))
+        await settle()
+        assert not sending.done()
+        frames = [kind for kind, _ in talk.read()]
+        assert frames == ([DATA] if number else [HEADERS, DATA])
+        await settle()
+        assert sending.done()
 
 
 @in_loop

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.transport.hpack import Decoder
-from server.transport.wire import PREFIX_BYTES, alike, answer, joined, prefixed
+from server.transport.wire import PREFIX_BYTES, alike, answer, answer_one, joined, prefixed
 from tests.server.transport.support import parsed
 from tests.server.transport.support import prefixed as compressed_or_not
 
@@ -78,3 +78,13 @@ def test_an_answer_is_a_head_a_body_and_an_end(stream_id: int, size: int) -> Non
         (b"content-type", b"application/grpc"),
     ]
     assert [tuple(each)[:2] for each in decoder.decode(end.data)] == [(b"grpc-status", b"0")]
+
+
+@given(st.integers(0, 2**30 - 1).map(lambda n: 2 * n + 1), st.integers(0, 70_000))
+@example(2**31 - 1, 0)
+@example(1, 1024)
+@example(1, 1025)
+def test_an_answer_of_one_message_is_that_of_its_body(stream_id: int, size: int) -> None:
+    message = b"m" * size
+    for _ in range(2):  # The second time its form is known.
+        assert answer_one(stream_id, message) == answer(stream_id, prefixed(message))
