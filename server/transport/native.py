@@ -24,7 +24,7 @@ from server.tls import ServerTLS, listening, peer_cn
 from server.transport import streaming_whole, unary
 from server.transport.asgi import WebCall
 from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES, wait_until
-from server.transport.connection import Connection
+from server.transport.connection import Connection, Whole
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
 from server.transport.frames import PING, ErrorCode, frame
 from server.transport.head import Head
@@ -77,6 +77,7 @@ class NativeServer:
         self.methods = methods
         self.clock = clock
         self.host = Host(clock, max_request_bytes + OVERHEAD_BYTES)
+        self.wholes: dict[str, Whole] = {}  # Of the unary methods that were called, by path.
         self.streams_max = min(max_concurrent_streams, STREAMS_MAX)
         self.keepalive_interval_s = keepalive_interval_s
         self.keepalive_timeout_s = keepalive_timeout_s
@@ -222,6 +223,7 @@ class NativeProtocol(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # lost is lost
         self._transport = None
         self._server.connections.pop(self, None)
+        self._dirty.clear()
         self.connection.lost()
 
     def pause_writing(self) -> None:
@@ -279,6 +281,7 @@ class NativeProtocol(asyncio.Protocol):
             self._rest = b""
             transport.resume_reading()
         server.connections.pop(self, None)
+        self.connection.lost()
         until = server.clock.now() + LINGER_S
         transport.set_protocol(LingeringProtocol(transport, until, server.lingering))
 
@@ -320,7 +323,10 @@ class NativeProtocol(asyncio.Protocol):
             return self._server.methods.unknown(path)
         host, target = self._server.host, head.target
         if isinstance(method, UnaryMethod):
-            target.whole = unary.answers_whole(host, method)
+            wholes = self._server.wholes
+            if path not in wholes:
+                wholes[path] = unary.answers_whole(host, method)
+            target.whole = wholes[path]
         elif method.at_once is not None:
             target.whole = streaming_whole.answers_whole(
                 host, method, method.at_once, self._on_dirty

@@ -214,6 +214,8 @@ class Peer:
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.lost(ErrorCode.CANCEL)
+        # Whoever hears of it has it, too: what goes round in a circle is freed late, if ever soon.
+        self._on_output = self._on_paced = _unheard
 
     # --- control frames ---
 
@@ -359,6 +361,10 @@ class Peer:
         if self.is_draining and not len(self):
             self.is_dead = True
             self._on_output()
+
+
+def _unheard(*_: object) -> None:
+    """What a connection that is lost tells."""
 
 
 def depends_on(priority: bytes) -> int:

@@ -8,7 +8,7 @@ gets a stream if anything else comes than its body, whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from server.transport.faults import ConnectionFault, StreamFault
 from server.transport.frames import (
@@ -53,6 +53,12 @@ class Requests(Peer):
         self._timed: list[int] = []  # Awaited since this `receive` began, and have a timeout.
         self._block: bytearray | None = None  # A header block that is to be continued.
         self._block_id = self._block_flags = self._block_frames = 0
+
+    def lost(self) -> None:
+        super().lost()
+        self._accept = _nobody
+        for known in (self._heads, self._by_fields, self._known):  # Their targets have it.
+            known.clear()
 
     def _place(self, stream_id: int, head: Head) -> Stream:
         """Give a request a place among the streams."""
@@ -245,6 +251,10 @@ class Requests(Peer):
         if not timeout.is_valid or (at < len(rest) and rest[at].name[:1] == b":"):
             raise MalformedError(f"header {timeout.name!r}, or one behind it")
         return head.with_timeout(parse_timeout(timeout.value))
+
+
+def _nobody(*_: object) -> NoReturn:
+    raise AssertionError("a request on a connection that is lost")
 
 
 def without_padding(data: bytes, start: int, stop: int) -> tuple[int, int]:

@@ -223,6 +223,7 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
     limit_bytes = host.limit_bytes
     handle, counts = method.handle, method.counts
     # A call that is answered at once needs no object of its own: it is over when the next begins.
+    # The last one's connection stays with it until then, even if it is lost.
     spare: WholeCall | None = None
 
     def whole(connection: Connection, id: int, head: Head, body: bytes) -> UnaryCall | None:

@@ -75,6 +75,8 @@ class Socket(asyncio.Transport):
 
     def abort(self) -> None: ...
 
+    def pause_reading(self) -> None: ...
+
 
 @dataclass
 class Heard:
@@ -152,8 +154,14 @@ class Client:
     """Must be made in a running loop."""
 
     def __init__(
-        self, *, streams_max: int = 100, opening: bytes = OPENING, is_at_once: bool = True
+        self,
+        *,
+        streams_max: int = 100,
+        opening: bytes = OPENING,
+        is_at_once: bool = True,
+        beside: Client | None = None,
     ) -> None:
+        """`beside` another one, of the same server."""
         self.clock = FakeClock()
         self.methods = Methods(is_at_once=is_at_once)
         self.server = NativeServer(
@@ -166,6 +174,8 @@ class Client:
             room=Room(1),
             outbox=Outbox(),
         )
+        if beside is not None:
+            self.clock, self.methods, self.server = beside.clock, beside.methods, beside.server
         self.protocol = NativeProtocol(self.server)
         self.socket = Socket()
         self.protocol.connection_made(self.socket)
