@@ -23,7 +23,7 @@ _PREV_KV_TAG: Final = b"\x1a"  # Field 3 of Event, length-delimited.
 _DELETE_TYPE: Final = b"\x08\x01"  # Event.type = DELETE.
 _EVENTS_TAG: Final = b"\x5a"  # WatchResponse.events, field 11, length-delimited.
 _ONE_OCTET: Final = [bytes((number,)) for number in range(0x80)]
-_HEADS_BYTES: Final = 1024  # A field of fewer bytes finds its head in a table.
+HEADS_BYTES: Final = 1024  # A field of fewer bytes finds its head in a table.
 
 # Filled anew for each version: a fourth of the cost of a new one. Numbers only! What is set as
 # bytes stays in a message's memory for as long as there is the message, whatever is set next.
@@ -60,7 +60,7 @@ def delimited(tag: bytes, body: bytes) -> bytes:
 
 def _heads(tag: bytes) -> list[bytes]:
     """What stands before a length-delimited field's bytes, by how many those are."""
-    return [tag + varint(size) for size in range(_HEADS_BYTES)]
+    return [tag + varint(size) for size in range(HEADS_BYTES)]
 
 
 _KEY_HEADS: Final = _heads(_KEY_TAG)
@@ -81,9 +81,9 @@ def key_value(
     numbers.mod_revision = mod_revision
     numbers.version = version
     key_bytes, value_bytes = len(key), len(value)
-    is_short = key_bytes < _HEADS_BYTES
+    is_short = key_bytes < HEADS_BYTES
     key_head = _KEY_HEADS[key_bytes] if is_short else _KEY_TAG + varint(key_bytes)
-    is_short = value_bytes < _HEADS_BYTES
+    is_short = value_bytes < HEADS_BYTES
     value_head = _VALUE_HEADS[value_bytes] if is_short else _VALUE_TAG + varint(value_bytes)
     if lease:
         _LEASE.lease = lease
@@ -94,7 +94,7 @@ def key_value(
 def frame(kv: bytes) -> bytes:
     """A KeyValue as a field: see the module."""
     size = len(kv)
-    return (_KV_HEADS[size] if size < _HEADS_BYTES else _KV_TAG + varint(size)) + kv
+    return (_KV_HEADS[size] if size < HEADS_BYTES else _KV_TAG + varint(size)) + kv
 
 
 def unframe(framed: bytes) -> bytes:
@@ -129,7 +129,7 @@ def event_field(event: bytes, prev: bytes | None) -> bytes:
     if prev is not None:
         event += _PREV_KV_TAG + prev[1:]
     size = len(event)
-    return (_EVENT_HEADS[size] if size < _HEADS_BYTES else _EVENTS_TAG + varint(size)) + event
+    return (_EVENT_HEADS[size] if size < HEADS_BYTES else _EVENTS_TAG + varint(size)) + event
 
 
 class Change:
