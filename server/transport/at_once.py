@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from server.call import AtOnce
 from server.call_counts import CallCounts
-from server.transport.wire import PREFIX_BYTES, alike, joined, prefixed
+from server.transport.wire import PREFIX_BYTES, alike, joined, prefixed, unpack_prefix
 
 
 def answers_to(at_once: AtOnce, counts: CallCounts, data: bytes) -> tuple[bytes, bytes]:
     """What there is at once to the messages of `data`, as it stands in DATA; and the rest of it."""
     size = len(data) - PREFIX_BYTES
-    if size >= 0 and data[:PREFIX_BYTES] == size.to_bytes(PREFIX_BYTES, "big"):
+    if size >= 0 and unpack_prefix(data) == (0, size):
         reply = at_once.alone(data[PREFIX_BYTES:])
         if reply is None:
             return b"", data

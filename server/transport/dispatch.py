@@ -115,5 +115,11 @@ class MethodTable:
         """By path, how the calls of each offered method went so far."""
         return self._counts
 
+    @property
+    def active_unary(self) -> int:
+        """How many calls of unary methods are under way, whose client has not gone."""
+        methods = self._methods.values()
+        return sum(each.counts.active for each in methods if isinstance(each, UnaryMethod))
+
     def paths(self) -> list[str]:
         return sorted(self._methods)

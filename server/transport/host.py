@@ -28,7 +28,7 @@ class Host:
         self.clock = clock
         self.limit_bytes = limit_bytes  # Of a message.
         self.is_stopping = False  # No new calls.
-        self.active = 0  # Calls under way that a service has.
+        self.active = 0  # Requests under way that the ASGI app has.
         self.streams: dict[StreamingCall, None] = {}
         self.ahead_bytes = 0  # Of messages that wait for the windows of streams.
         self._waiting: dict[Waiting, None] = {}

@@ -129,6 +129,12 @@ class NativeServer:
     def _sockets(self) -> list[NativeProtocol | LingeringProtocol]:
         return [*self.connections, *self.lingering]
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something under way that a client waits for."""
+        host = self.host
+        return host.active > 0 or bool(host.streams) or self.methods.active_unary > 0
+
     async def drain(self, grace_s: float) -> None:
         """Refuse new calls, end the streams as etcd does, let the rest finish within `grace_s`."""
         self.host.is_stopping = True
@@ -136,7 +142,7 @@ class NativeServer:
             listener.close()
         for call in list(self.host.streams):
             call.stop(RpcError(status.SERVER_STOPPED))
-        await wait_until(lambda: not self.host.active and not self.host.streams, grace_s)
+        await wait_until(lambda: not self.is_busy, grace_s)
         for protocol in list(self.connections):
             protocol.connection.drain()
         await asyncio.sleep(DRAIN_LOOK_S)

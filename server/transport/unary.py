@@ -28,6 +28,7 @@ from server.transport.wire import (
     answer_one,
     prefixed,
     trailers_only,
+    unpack_prefix,
 )
 
 
@@ -81,7 +82,6 @@ class UnaryCall(Rpc):
         counts.started += 1
         counts.received_bytes += size
         self.is_waiting = True
-        self.host.active += 1
         try:
             reply = method.handle(message, self)
         except Exception as error:  # noqa: BLE001  # as above
@@ -123,16 +123,12 @@ class UnaryCall(Rpc):
             self.connection.backlog_bytes -= self.unsent_bytes
 
     def _answered(self) -> None:
-        if self.is_waiting:
-            self.is_waiting = False
-            self.host.active -= 1
+        self.is_waiting = False
         if self.deadline:
             self.host.done(self)
 
     def reply(self, message: bytes) -> None:
-        if self.is_waiting:
-            self.is_waiting = False
-            self.host.active -= 1
+        self.is_waiting = False
         if self.deadline:
             self.host.done(self)
         if self.is_over:
@@ -232,9 +228,7 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
             RefusedCall.whole(connection, id, head, host)
             return None
         size = len(body) - PREFIX_BYTES
-        if not (
-            0 <= size <= limit_bytes and body[:PREFIX_BYTES] == size.to_bytes(PREFIX_BYTES, "big")
-        ):
+        if not (0 <= size <= limit_bytes and unpack_prefix(body) == (0, size)):
             call = WholeCall(connection, id, head, host, method)
             call.received(body, len(body), is_last=True)
             return call.placed()
@@ -247,7 +241,6 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
         counts.started += 1
         counts.received_bytes += size
         call.is_waiting = True
-        host.active += 1
         try:
             reply = handle(body[PREFIX_BYTES:], call)
         except Exception as error:  # noqa: BLE001  # all of them are answered, bugs logged
@@ -268,7 +261,6 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
             call.reply(reply)
             return call.placed()
         call.is_waiting = False
-        host.active -= 1
         counts.ok += 1
         counts.sent_bytes += len(reply)
         connection.window -= size

@@ -17,6 +17,7 @@ from server.transport.frames import END_HEADERS, END_STREAM, HEADERS, header
 from server.transport.hpack import encode
 
 PREFIX_BYTES: Final = 5  # Of a message: is it compressed, and its length.
+unpack_prefix: Final = Struct(">BI").unpack_from
 _CONTENT_TYPE: Final = (b"content-type", b"application/grpc")
 _HTTP_OK: Final = b"\x88"  # :status 200, by its index in the static table.
 RESPONSE_HEADERS: Final = _HTTP_OK + encode((_CONTENT_TYPE,))

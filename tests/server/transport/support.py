@@ -77,6 +77,7 @@ class Peer:
     def __init__(self, *, streams_max: int = 100, opening: bytes = frame(SETTINGS, 0, 0)) -> None:
         self.clock = FakeClock()
         self.host = Host(self.clock, LIMIT_BYTES)
+        self.counts = CallCounts()  # Of all methods.
         self.seen: list[bytes] = []  # Messages that reached the service.
         self.late: list[Call] = []
         self.large = b""  # What /f.S/Large answers.
@@ -98,7 +99,7 @@ class Peer:
         }.get(head.path)
         if handler is None:
             return RefusedCall(connection, stream_id, head, self.host, REFUSAL)
-        return UnaryCall(connection, stream_id, head, self.host, UnaryMethod(handler, CallCounts()))
+        return UnaryCall(connection, stream_id, head, self.host, UnaryMethod(handler, self.counts))
 
     def _echo(self, message: bytes, call: Call) -> bytes | None:  # noqa: ARG002  # at once
         self.seen.append(message)

@@ -165,7 +165,7 @@ def test_a_deadline_ends_a_call_to_the_tick_wherever_it_stands(is_whole: bool) -
     for late in peer.late:
         late.reply(b"too late")
     assert peer.read() == []
-    assert (peer.host.active, peer.host._waiting) == (0, {})
+    assert (peer.counts.active, peer.host._waiting) == (0, {})
 
 
 def test_a_cancelled_call_is_answered_to_nobody() -> None:
@@ -174,7 +174,7 @@ def test_a_cancelled_call_is_answered_to_nobody() -> None:
     peer.late[0].reply(b"x")
     peer.late[0].fail(RpcError(REFUSAL))
     assert peer.read() == []
-    assert peer.host.active == 0
+    assert peer.counts.active == 0
 
 
 def test_what_is_no_grpc_is_not_found() -> None:
