@@ -26,10 +26,12 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from mvcc.keyrange import KeyRange
-from mvcc.record import Change, Changes
+from mvcc.record import Change, Changes, LonePut, event_field
 from mvcc.store import Store
 from mvcc.watch_history import History
 from mvcc.watcher import Run, Watcher
+
+Lone = Change | LonePut  # All that a transaction did.
 
 RUN_REVISIONS_MAX: Final = 16  # Of one key in a row, offered as one.
 
@@ -87,24 +89,28 @@ class WatchHub:
         """Offer what became durable to all synced watchers, one revision after the other."""
         if not (self._exact or self._prefixes or self._ranges):
             return
-        run: list[tuple[int, Change]] = []  # In a row, of one change each and all of one key.
+        run: list[tuple[int, Lone]] = []  # In a row, of one change each and all of one key.
+        run_key = b""
         exact = None if self._prefixes or self._ranges else self._exact
         for revision, changes in transactions:
             if isinstance(changes, tuple):
-                if exact is not None and changes[0] not in exact:
-                    continue  # Nobody watches that key.
-                change = Change(*changes)
+                key = changes[0]
+                if exact is not None and key not in exact:
+                    continue  # Nobody watches it.
+                lone: Lone = changes
             elif len(changes) == 1:
-                (change,) = changes
+                lone = changes[0]
+                key = lone.key
             else:
                 self._publish_run(run)
                 run = []
                 self._publish_many(revision, changes)
                 continue
-            if run and (change.key != run[0][1].key or len(run) == RUN_REVISIONS_MAX):
+            if run and (key != run_key or len(run) == RUN_REVISIONS_MAX):
                 self._publish_run(run)
                 run = []
-            run.append((revision, change))
+            run_key = key
+            run.append((revision, lone))
         self._publish_run(run)
 
     def _publish_many(self, revision: int, changes: list[Change]) -> None:
@@ -125,21 +131,24 @@ class WatchHub:
             else:
                 self._fall_behind(watcher, revision)
 
-    def _publish_one(self, revision: int, change: Change) -> None:
+    def _publish_one(self, revision: int, lone: Lone) -> None:
         """The same for a revision of one change, as nearly all are: each watcher has one event."""
-        is_delete = change.is_delete
+        if isinstance(lone, tuple):
+            key, event, before, is_delete, _, _ = lone
+        else:
+            key, event, before, is_delete = lone.key, lone.event, lone.before, lone.is_delete
         plain = with_prev = None  # Made when the first watcher wants them.
         refused: list[Watcher] = []
-        for group in self._groups_of(change.key):
+        for group in self._groups_of(key):
             for watcher in group:
                 if (watcher.no_delete if is_delete else watcher.no_put) or (
                     revision < watcher.next_revision
                 ):
                     continue
                 if watcher.prev_kv:
-                    events = with_prev = with_prev or [change.field(prev_kv=True)]
+                    events = with_prev = with_prev or [event_field(event, before)]
                 else:
-                    events = plain = plain or [change.field(prev_kv=False)]
+                    events = plain = plain or [event_field(event, None)]
                 if watcher.sink.offer(watcher, revision, events):
                     watcher.next_revision = revision + 1
                 else:
@@ -147,12 +156,13 @@ class WatchHub:
         for watcher in refused:
             self._fall_behind(watcher, revision)
 
-    def _publish_run(self, run: list[tuple[int, Change]]) -> None:
+    def _publish_run(self, lone: list[tuple[int, Lone]]) -> None:
         """The same for several revisions of one key, which thousands may watch."""
-        if len(run) < 2:
-            for revision, change in run:
-                self._publish_one(revision, change)
+        if len(lone) < 2:
+            for revision, each in lone:
+                self._publish_one(revision, each)
             return
+        run = [(main, Change(*each) if isinstance(each, tuple) else each) for main, each in lone]
         offers: dict[tuple[bool, bool, bool], Run] = {}  # One for all watchers that want the same.
         refused: list[tuple[Watcher, int]] = []
         for group in self._groups_of(run[0][1].key):

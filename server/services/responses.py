@@ -1,8 +1,8 @@
 """What a watcher is sent: the encoded WatchResponse around its events.
 
 Many clients watch the same keys, and a stream's first watcher has the id 0 nearly always. So the
-response to an event is made once for all watchers of one id that hear of that event alone, and
-their streams send the same bytes.
+response to an event is made once for all watchers of one id that hear of that event alone, but for
+the first of all, and their streams send the same bytes.
 
 Bound: the responses to one event and those to one run of revisions, `SHARED_IDS_MAX` of at most
 `SHARED_BYTES_MAX` each.
@@ -34,17 +34,22 @@ class Responses:
 
     def live(self, watch_id: int, revision: int, events: list[bytes]) -> bytes:
         """The response to what one revision did; an event is the same object for all watchers."""
+        prefix = self.prefix
+        if len(events) > 1:
+            return b"".join((prefix(watch_id, revision), *events))
         event = events[0]
-        if event is self._event and len(events) == 1:
-            made = self._made.get(watch_id)
-            if made is not None:
-                return made
-        response = b"".join((self.prefix(watch_id, revision), *events))
-        if len(events) == 1 and len(response) <= SHARED_BYTES_MAX:
-            if event is not self._event or len(self._made) >= SHARED_IDS_MAX:
+        if event is not self._event:  # It is kept from the second watcher on: most have but one.
+            self._event = event
+            if self._made:
                 self._made.clear()
-                self._event = event
-            self._made[watch_id] = response
+            return prefix(watch_id, revision) + event
+        response = self._made.get(watch_id)
+        if response is None:
+            response = prefix(watch_id, revision) + event
+            if len(response) <= SHARED_BYTES_MAX:
+                if len(self._made) >= SHARED_IDS_MAX:
+                    self._made.clear()
+                self._made[watch_id] = response
         return response
 
     def burst(self, watch_id: int, run: Run) -> Burst | None:

@@ -335,8 +335,7 @@ class StreamingCall(Rpc):
     def send_now(self, message: bytes) -> bool:
         unsent = self.unsent
         assert unsent is not None
-        body = prefixed(message)
-        size = len(body)
+        size = len(message) + PREFIX_BYTES
         if size > SEND_AHEAD_BYTES or (
             unsent
             and (
@@ -349,8 +348,8 @@ class StreamingCall(Rpc):
         counts = self._counts
         counts.messages_sent += 1
         counts.sent_bytes += len(message)
-        # As `_send`, for a watcher among thousands.
-        unsent.append(body)
+        # As `prefixed` and `_send`, for a watcher among thousands.
+        unsent.append(len(message).to_bytes(PREFIX_BYTES, "big") + message)
         self.unsent_bytes += size
         if not self._is_dirty:
             self._is_dirty = True

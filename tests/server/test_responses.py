@@ -42,11 +42,12 @@ def test_a_response_has_its_own_id_revision_and_events(size: int) -> None:
 
 
 def test_watchers_of_one_id_share_the_bytes_and_those_of_another_event_do_not() -> None:
-    """A watcher with prev_kv and one without come in turn."""
+    """From the second on. A watcher with prev_kv and one without come in turn."""
     responses = _responses()
     plain, with_prev = _event(b"v")[1], _event(b"w")[1]
-    first = responses.live(0, 2, [plain])
-    assert responses.live(0, 2, [plain]) is first
+    first, second, third = (responses.live(0, 2, [plain]) for _ in range(3))
+    assert first == second
+    assert second is third
     assert responses.live(0, 2, [with_prev]) != first
     assert responses.live(0, 2, [plain]) == first
     assert responses.live(0, 2, [plain, with_prev]) == first + with_prev
