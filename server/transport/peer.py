@@ -214,7 +214,8 @@ class Peer:
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.lost(ErrorCode.CANCEL)
-        # Whoever hears of it has it, too: what goes round in a circle is freed late, if ever soon.
+        # Whoever hears of it holds it, and is held by it: only the collector frees a circle, and
+        # the collector comes rarely.
         self._on_output = self._on_paced = _unheard
 
     # --- control frames ---

@@ -57,8 +57,8 @@ class Requests(Peer):
     def lost(self) -> None:
         super().lost()
         self._accept = _nobody
-        for known in (self._heads, self._by_fields, self._known):  # Their targets have it.
-            known.clear()
+        for known in (self._heads, self._by_fields, self._known):
+            known.clear()  # What answers them holds the connection, too.
 
     def _place(self, stream_id: int, head: Head) -> Stream:
         """Give a request a place among the streams."""

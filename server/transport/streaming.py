@@ -260,9 +260,13 @@ class StreamingCall(Rpc):
         if self.is_over:
             return
         unsent = self.unsent
-        # One message, as nearly always, and nothing that had to be left before.
-        is_lone = self._is_begun and not self._ahead and unsent and len(unsent) == 1
-        if unsent and is_lone and self._send_whole(unsent[0]):
+        if (
+            unsent
+            and len(unsent) == 1  # As nearly always,
+            and self._is_begun
+            and not self._ahead  # and nothing that had to be left before.
+            and self._send_whole(unsent[0])
+        ):
             unsent.clear()
             self.unsent_bytes = 0
             if self._drained is not None:
