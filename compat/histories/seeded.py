@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from etcdpb.rpc_pb2 import RangeRequest
-from lease.lease import Lease, LeaseID
+from lease.lease import Lease
 from lease.lessor import Lessor
 from mvcc.backend.base import Batch, Column
 from mvcc.backend.mark import Mark
@@ -134,8 +134,7 @@ def renewal_lost() -> None:
 def revoke_not_atomic() -> None:
     """The keys of a lease go one by one, each at a revision of its own."""
 
-    def revoke(self: Any, lease_id: LeaseID) -> int:
-        lease = self.lookup(lease_id)
+    def revoke(self: Any, lease: Lease) -> int:
         keys: list[bytes] = lease.sorted_keys()
         for key in keys:
             txn = self._range_deleter()
@@ -143,12 +142,12 @@ def revoke_not_atomic() -> None:
             txn.end()
         self._keeper.forget(lease)
         self._records.delete(lease)
-        self.detach(lease_id, keys)
-        del self._leases[lease_id]
+        self.detach(lease.id, keys)
+        del self._leases[lease.id]
         lease.expiry = float("-inf")
         return len(keys)
 
-    Lessor.revoke = revoke  # type: ignore[method-assign]
+    Lessor.revoke_known = revoke  # type: ignore[method-assign]
 
 
 def watch_gap_on_resume() -> None:
