@@ -258,9 +258,7 @@ class NativeProtocol(asyncio.Protocol):
 
     def _on_dirty(self, call: StreamingCall) -> None:
         self._dirty.append(call)
-        if not self._is_reading and not self._is_scheduled:  # As `_on_output`.
-            self._is_scheduled = True
-            self._server.outbox.later(self._flush)
+        self._on_output()
 
     def _flush(self) -> None:
         """Write what there is, in one piece."""

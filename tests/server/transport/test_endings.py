@@ -19,6 +19,7 @@ from server.transport.frames import (
     HEADERS,
     PING,
     PREFACE,
+    RST_STREAM,
     SETTINGS,
     ErrorCode,
     frame,
@@ -27,6 +28,7 @@ from server.transport.frames import (
 from server.transport.host import UNTAKEN_S
 from server.transport.linger import LINGER_BYTES_MAX, LINGER_S
 from server.transport.native import BEGIN_S, TICK_S, TICKS_PER_S, NativeServer
+from tests.server.transport.native import Client
 from tests.server.transport.sockets import (
     ACKNOWLEDGED,
     OPENING,
@@ -39,10 +41,11 @@ from tests.server.transport.sockets import (
     request,
     watch,
 )
-from tests.server.transport.support import call, parsed
+from tests.server.transport.support import call, data, parsed, prefixed
 from tests.support.authority import Authority
 from tests.support.client import until
 from tests.support.clock import FakeClock
+from tests.support.loop import in_loop
 from tests.support.secure import secure, trusting
 from tests.support.serving import Running, running
 
@@ -338,3 +341,21 @@ async def test_each_connection_is_looked_at_once_a_second_however_many_there_are
                 looked_at += sum(not each.connection._replies for each in protocols(server))
             assert looked_at == count
         await until(lambda: not protocols(server))
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+@in_loop
+async def test_a_server_that_stops_waits_for_a_service_but_not_for_one_whose_client_left(
+    is_lost: bool,
+) -> None:
+    client = Client()
+    client.send(client.open("Late"), data(client.last_id, prefixed(b"hey")))
+    if is_lost:
+        client.send(frame(RST_STREAM, 0, client.last_id, bytes(4)))
+    assert client.server.is_busy == (not is_lost)
+    if not is_lost:
+        client.methods.late.pop().reply(b"hey")
+        assert not client.server.is_busy
+    await client.server.drain(3600)
+    assert client.connection.is_draining
+    assert client.heard(client.last_id).messages == ([] if is_lost else [b"hey"])

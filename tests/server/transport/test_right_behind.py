@@ -185,21 +185,3 @@ async def test_they_are_refused_if_too_many_wait() -> None:
     client.methods.late[0].reply(b"")
     client.send(client.open(), data(client.last_id, prefixed(b"hey")))
     assert client.heard(client.last_id).messages == [b"hey"]
-
-
-@pytest.mark.parametrize("is_lost", [False, True])
-@in_loop
-async def test_a_server_that_stops_waits_for_a_service_but_not_for_one_whose_client_left(
-    is_lost: bool,
-) -> None:
-    client = Client()
-    client.send(client.open("Late"), data(client.last_id, prefixed(b"hey")))
-    if is_lost:
-        client.send(frame(RST_STREAM, 0, client.last_id, bytes(4)))
-    assert client.server.is_busy == (not is_lost)
-    if not is_lost:
-        client.methods.late.pop().reply(b"hey")
-        assert not client.server.is_busy
-    await client.server.drain(3600)
-    assert client.connection.is_draining
-    assert client.heard(client.last_id).messages == ([] if is_lost else [b"hey"])
