@@ -80,11 +80,14 @@ def _is_live(version: Version | None) -> bool:
 
 
 def hash_columns(backend: Backend, columns: Iterable[Column]) -> Generator[None, None, int]:
-    """CRC-32C of all rows of `columns`; yields every `SLICE_ROWS_MAX` rows (etcd's Hash)."""
+    """CRC-32C of all rows of `columns`, as they are when it begins (etcd's Hash).
+
+    Yields every `SLICE_ROWS_MAX` rows.
+    """
     crc = 0
-    for column in columns:
+    for column, rows in [(column, backend.scan(column)) for column in columns]:
         crc = google_crc32c.extend(crc, COLUMN_NAMES[column].encode())
-        for number, (key, value) in enumerate(backend.scan(column), 1):
+        for number, (key, value) in enumerate(rows, 1):
             crc = google_crc32c.extend(google_crc32c.extend(crc, key), value)
             if number % SLICE_ROWS_MAX == 0:
                 yield

@@ -74,7 +74,8 @@ class Backend(Protocol):
         """Pairs with start <= key < end in byte order, as of the call; None is no bound.
 
         It shows every such row or raises: a row that cannot be read never looks like the end.
-        It may be left unfinished.
+        It may be left unfinished. It may take long to begin, in proportion to what was written
+        since the last `prepare`.
         """
         ...
 
@@ -99,6 +100,15 @@ class Backend(Protocol):
         """Do now what the next write would do first, if it can be done: for when there is time.
 
         Changes nothing that can be read. It never waits for the disk.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """Let scans that come next begin at once.
+
+        Changes nothing that can be read.
+
+        May take long, may be called from another thread, and releases the GIL.
         """
         ...
 

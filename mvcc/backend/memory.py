@@ -82,6 +82,9 @@ class MemoryBackend:
 
     def settle(self) -> None: ...
 
+    def prepare(self) -> None:
+        self._check_open()
+
     def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:  # noqa: ARG002  # nothing is kept
         self._check_open()
 

@@ -22,6 +22,7 @@ first: a store that is refused is left as it was found.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,15 +48,14 @@ from mvcc.backend.errors import (
 from mvcc.backend.journal import FILE_NAMES, Found, Journal, find
 from mvcc.backend.manifest import refuse_torn_manifest
 from mvcc.backend.names import make_directory
-from mvcc.backend.rocks_options import make_options
-from mvcc.backend.rocks_scan import Closed, Cursor, ours, rows_at
+from mvcc.backend.rocks_options import UNSORTED, make_all_options, make_options
+from mvcc.backend.rocks_scan import UNFLUSHED, Closed, Cursor, ours, rows_at, write_out
 from mvcc.backend.rows import DELETED, decode_rows, row_head
 
 DEFAULT_FAMILY: Final = "default"  # RocksDB insists on it. It stays empty.
 
 # A row in the family that stays empty otherwise: this store has a journal.
 _JOURNAL_KEY: Final = b"journal"
-_UNFLUSHED: Final = "rocksdb.num-immutable-mem-table"
 
 
 class RocksBatch:
@@ -111,6 +111,7 @@ class RocksBackend:
         self._unlogged = WriteOptions()
         self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # typed wrongly
         self._staged: WriteBatch | None = None  # In the journal, and not yet in RocksDB.
+        self._outside = threading.Lock()  # Held by another thread, in the database without the GIL.
         self._flushing: int | None = None  # The sequence up to which RocksDB is writing out.
         sequence = database.latest_sequence_number()
         self._journal = Journal(path, found, sequence=sequence, fsync=fsync)
@@ -192,11 +193,11 @@ class RocksBackend:
             _refuse_remains(path)
             refuse_torn_manifest(path)
             _refuse_unknown(path)
-            options = make_options()
+            options, families = make_all_options(COLUMN_NAMES)
             found = find(path)
             if check is not None:
                 check(_stored_sequence(path, found))
-            database = Rdict(str(path), options, dict.fromkeys(COLUMN_NAMES, options))
+            database = Rdict(str(path), options, families)
             backend = cls(path, database, found, fsync=fsync)
             try:
                 backend._begin(found)
@@ -289,13 +290,22 @@ class RocksBackend:
 
     def _look_at_flush(self) -> None:
         assert self._flushing is not None
-        if all(family.property_int_value(_UNFLUSHED) == 0 for family in self._families):
+        if all(family.property_int_value(UNFLUSHED) == 0 for family in self._families):
             self._journal.floor = self._flushing
             self._flushing = None
 
+    def prepare(self) -> None:
+        try:
+            with self._outside:
+                for column in UNSORTED:
+                    write_out(self._families[column])
+        except Exception as error:
+            raise ours(self._path, error) from error
+
     def compact(self, column: Column, start: bytes = b"", end: bytes | None = None) -> None:
         try:
-            self._families[column].compact_range(start or None, end)
+            with self._outside:
+                self._families[column].compact_range(start or None, end)
         except Exception as error:
             raise ours(self._path, error) from error
 
@@ -330,11 +340,12 @@ class RocksBackend:
             cursor.iterator = Closed()
         self._handles.clear()
         failure: Exception | None = None
-        for database in (*self._families, self._database):  # Each holds the directory by itself.
-            try:
-                database.close()
-            except Exception as error:  # noqa: BLE001  # the caller raises it, once all are closed
-                failure = error
+        with self._outside:  # While it is used, rocksdict does not close it.
+            for database in (*self._families, self._database):  # Each holds the directory.
+                try:
+                    database.close()
+                except Exception as error:  # noqa: BLE001  # the caller raises it, once all are
+                    failure = error
         return failure
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, MemtableFactory, Options
+
+from mvcc.backend.base import COLUMN_NAMES, Column
 
 # Memory. Everything that is read often is in the store's own index, so RocksDB gets little.
 # One family's memtable, written out when full. It holds a turn of the journal, of small rows too.
@@ -27,9 +30,26 @@ LEVEL_0_FILES_STOP: Final = 400
 
 BACKGROUND_JOBS_MAX: Final = 2  # Flushes and compactions at once.
 
+# Families whose memtable is sorted when it is written out, not row by row on the loop: their keys
+# come in any order, and nobody looks one up. A scan is prepared for (`RocksBackend.prepare`).
+UNSORTED: Final = frozenset({Column.LEASE})
+
 
 def make_options() -> Options:
-    """For the database and, as rocksdict has one type for both, for each of its families."""
+    """For a database and, as rocksdict has one type for both, for each of its families."""
+    return _make_options(Cache(BLOCK_CACHE_BYTES))
+
+
+def make_all_options(families: Iterable[str]) -> tuple[Options, dict[str, Options]]:
+    """For a database that is written to, and for each of its families."""
+    cache = Cache(BLOCK_CACHE_BYTES)
+    options, unsorted = _make_options(cache), _make_options(cache)
+    unsorted.set_memtable_factory(MemtableFactory.vector())
+    names = {COLUMN_NAMES[column] for column in UNSORTED}
+    return options, {each: unsorted if each in names else options for each in families}
+
+
+def _make_options(cache: Cache) -> Options:
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.create_missing_column_families(True)
@@ -37,9 +57,10 @@ def make_options() -> Options:
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_db_write_buffer_size(WRITE_BUFFERS_TOTAL_BYTES)
     options.set_max_write_buffer_number(WRITE_BUFFERS_MAX)
+    options.set_allow_concurrent_memtable_write(False)  # One thread writes; the vector insists.
     options.set_max_open_files(OPEN_FILES_MAX)
     blocks = BlockBasedOptions()
-    blocks.set_block_cache(Cache(BLOCK_CACHE_BYTES))
+    blocks.set_block_cache(cache)
     blocks.set_block_size(BLOCK_BYTES)
     options.set_block_based_table_factory(blocks)
 

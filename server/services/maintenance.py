@@ -166,6 +166,7 @@ class MaintenanceService:
     async def Hash(self, stream: Stream) -> None:
         """Unary on the wire. One number for all that is stored; for tests, as etcd says."""
         await stream.receive()
+        await asyncio.to_thread(self._backend.prepare)
         await self._engine.settled()
         hashing = hash_columns(self._backend, _HASHED)
         crc = await _in_turns(hashing)

@@ -63,6 +63,7 @@ class Snapshots:
             raise TooManyRequestsError
         self.active += 1
         try:
+            await asyncio.to_thread(self._store.backend.prepare)
             await self._engine.settled()
             facts = self._facts()
             first, second = (content(self._store.backend, facts) for _ in range(2))

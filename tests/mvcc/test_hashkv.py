@@ -22,7 +22,7 @@ The numbers in `HASHES` were made with etcd 3.5.1 and etcdctl 3.5.1, on an empty
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 
@@ -234,13 +234,33 @@ def test_a_hash_under_way_whose_revision_is_compacted_is_given_up() -> None:
 
 def hash_all(backend: MemoryBackend, *columns: Column) -> tuple[int, int]:
     """The hash of `columns`, and how many turns others got meanwhile."""
-    hashing, turns = hash_columns(backend, columns), 0
+    return rest_of(hash_columns(backend, columns))
+
+
+def rest_of(hashing: Generator[None, None, int]) -> tuple[int, int]:
+    turns = 0
     while True:
         try:
             next(hashing)
         except StopIteration as end:
             return end.value, turns
         turns += 1
+
+
+def test_the_hash_of_everything_is_of_the_moment_it_begins() -> None:
+    backend = MemoryBackend()
+    batch = backend.batch()
+    for number in range(SLICE_ROWS_MAX):
+        batch.put(Column.KEY, b"%d" % number, b"v")
+    backend.write(batch)
+    before = hash_all(backend, Column.KEY, Column.LEASE)[0]
+    hashing = hash_columns(backend, (Column.KEY, Column.LEASE))
+    next(hashing)
+    batch = backend.batch()
+    batch.put(Column.LEASE, b"1", b"v")
+    backend.write(batch)
+    assert rest_of(hashing)[0] == before
+    assert hash_all(backend, Column.KEY, Column.LEASE)[0] != before
 
 
 def test_the_hash_of_everything_names_its_columns_and_sees_every_row() -> None:

@@ -135,6 +135,31 @@ def test_the_hash_of_all_is_not_zero_and_the_same_after_a_restart(tmp_path: Path
     asyncio.run(scenario())
 
 
+class _Prepared(MemoryBackend):
+    """It keeps in which thread it was prepared for a scan."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.threads.append(threading.get_ident())
+
+
+def test_what_takes_long_before_a_scan_is_done_off_the_loop() -> None:
+    async def scenario() -> None:
+        backend = _Prepared()
+        async with running(backend=backend) as server:
+            await _hash(server.client)
+            assert len(backend.threads) == 1
+            await server.client.maintenance.Snapshot(pb.SnapshotRequest()).rest()
+            assert len(backend.threads) == 2
+        assert threading.get_ident() not in backend.threads
+
+    asyncio.run(scenario())
+
+
 class _SlowBackend(MemoryBackend):
     """Its defragmentation ends when the test says so."""
 

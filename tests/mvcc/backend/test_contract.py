@@ -61,6 +61,7 @@ def test_giving_back_space_changes_nothing_that_can_be_read(backend: Backend) ->
     for column in Column:
         backend.compact(column)
     backend.compact(Column.KEY, b"a", b"b")
+    backend.prepare()
     assert list(backend.scan(Column.KEY)) == [(b"a", b"1"), (b"b", b"2")]
     assert backend.sequence() == before
 
@@ -222,11 +223,12 @@ def test_sync_may_come_from_another_thread(backend: Backend) -> None:
         lambda backend: backend.get(Column.KEY, b"a"),
         lambda backend: list(backend.scan(Column.KEY)),
         lambda backend: backend.sync(),
+        lambda backend: backend.prepare(),
         lambda backend: backend.compact(Column.KEY),
         lambda backend: backend.sequence(),
         lambda backend: backend.close(),
     ],
-    ids=["get", "scan", "sync", "compact", "sequence", "close"],
+    ids=["get", "scan", "sync", "prepare", "compact", "sequence", "close"],
 )
 def test_a_closed_backend_refuses(unclosed: Backend, use: Callable[[Backend], object]) -> None:
     put(unclosed, Column.KEY, (b"a", b"1"))
