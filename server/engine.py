@@ -172,8 +172,7 @@ class Engine:
     async def settled(self) -> None:
         """Return once no group is in flight; the caller may read until it next awaits."""
         while self.in_flight:
-            # A future for each, so that it is woken by the very next thing the loop does: one
-            # step more, and the next group is applied before it has looked.
+            # A future for each: one step of the loop more, and the next group is applied by then.
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._settling.append(waiter)
             await waiter
@@ -368,7 +367,7 @@ class Engine:
         self._outbox.hold()
         if self._acknowledged is not None:
             self._acknowledged.set(store.current, self._backend.sequence())
-        self._hub.publish(store.publish())
+        published = store.publish()
         state.auth.durable_revision = state.auth.revision
         if state.unsettled:
             now = self._clock.now()
@@ -382,6 +381,7 @@ class Engine:
                 call.fail(refusal)
             else:
                 call.reply(encode(result))
+        self._hub.publish(published)  # Behind the answers: who has one can go on.
         self._reads.answer_all()
         self._outbox.flush()
         settling, self._settling = self._settling, []

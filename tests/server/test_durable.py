@@ -6,6 +6,7 @@ The disk is a `HeldFlusher`: while it is held, a group is in flight until the te
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from etcdpb.rpc_pb2 import (
     CompactionRequest,
@@ -143,9 +144,13 @@ async def test_a_watch_created_while_a_group_is_in_flight_begins_right_behind_it
 
 
 @in_loop
-async def test_watchers_hear_of_a_change_no_later_than_its_author() -> None:
+async def test_the_author_of_a_change_is_answered_ahead_of_its_watchers_in_one_go() -> None:
     server = bare_server()
     notes: list[str] = []
+
+    def answered(_: Answer) -> None:
+        notes.append("reply")
+        server.core.outbox.later(partial(notes.append, "sent"))
 
     class _Sink(Sink):
         def offer(self, watcher: Watcher, revision: int, events: list[bytes]) -> bool:
@@ -153,9 +158,9 @@ async def test_watchers_hear_of_a_change_no_later_than_its_author() -> None:
             return True
 
     server.core.hub.add(Watcher(7, KeyRange(b"a", None), _Sink(), start_revision=0))
-    server.ask(A, Answer(lambda _: notes.append("reply")))
+    server.ask(A, Answer(answered))
     await settle()
-    assert notes == ["1 event of watcher 7 at 2", "reply"]
+    assert notes == ["reply", "1 event of watcher 7 at 2", "sent"]
 
 
 # The end
