@@ -56,6 +56,8 @@ Whole = Callable[["Connection", int, Head, bytes], Stream | None]
 
 
 class Connection(Requests):
+    __slots__ = ("_input", "_unread", "is_begun")
+
     def __init__(
         self,
         accept: Callable[[Connection, int, Head], Stream],
@@ -175,8 +177,10 @@ class Connection(Requests):
             except StreamFault as fault:
                 self._on_stream_fault(fault)
             at = at_next
-        if read:
-            self._read(read)
+        if read:  # As `_read`, but for a call: this is once for each read.
+            self._unread += read
+            if self._unread >= CONNECTION_WINDOW_BYTES // 2:
+                self._read(0)
         return at
 
     def fail(self, code: ErrorCode, reason: str) -> None:

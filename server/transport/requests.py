@@ -34,6 +34,11 @@ _DEPENDS_ON_ITSELF: Final = 0x100  # Beside a HEADERS frame's own flags, which a
 class Requests(Peer):
     """Part of a `Connection`, which reads the frames."""
 
+    __slots__ = (
+        "_accept", "_block", "_block_flags", "_block_frames", "_block_id", "_by_fields", "_decoder",
+        "_heads", "_known", "_timed",
+    )  # fmt: skip
+
     def __init__(
         self,
         accept: Callable[[Any, int, Head], Stream],
