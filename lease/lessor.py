@@ -270,6 +270,10 @@ class Lessor(Holdings):
         """
         return self._wheel.take(now, limit=limit)
 
+    def has_work(self, now: float) -> bool:
+        """Whether `expired` at `now` would do anything; if not, it need not be called."""
+        return self._wheel.has_work(now)
+
     def promote(
         self, extend: float, *, now: float, spent: Mapping[LeaseID, float] = _NOTHING_SPENT
     ) -> None:

@@ -99,6 +99,11 @@ class Wheel:
         """Whether the last `take` left something to do: call it again before the next tick."""
         return self._behind
 
+    def has_work(self, now: float) -> bool:
+        """Whether `take` at `now` would do anything: visit an entry, or sweep dead ones."""
+        is_next_due = bool(self._agenda) and self._agenda[0] <= now * TICKS_PER_S
+        return is_next_due or bool(self._due or self._slot or self._unswept) or self._is_littered()
+
     def clear(self) -> None:
         """Forget every entry; the tick last walked stays."""
         self._slots.clear()
@@ -215,8 +220,7 @@ class Wheel:
         TTLs were. Works through the slots in steps of what is left of the visits of a `take`.
         """
         if not self._unswept:
-            live = len(self._leases)
-            if self._entries - live <= max(DEAD_MIN, live // 2):
+            if not self._is_littered():
                 return
             self._unswept = list(self._slots)
             self._sweep_at = 0
@@ -232,6 +236,10 @@ class Wheel:
         if not self._unswept:
             self._agenda = list(self._slots)
             heapq.heapify(self._agenda)
+
+    def _is_littered(self) -> bool:
+        live = len(self._leases)
+        return self._entries - live > max(DEAD_MIN, live // 2)
 
     def _sweep_slot(self, slot: list[Lease], budget: int) -> int:
         """Visit up to `budget` entries from `_sweep_at` on; return how many."""

@@ -7,6 +7,7 @@ certificate's validity, and neither decides anything about a lease.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Protocol
 
@@ -22,6 +23,15 @@ class Clock(Protocol):
         Late is allowed, early is not: a caller may act on the deadline without looking again.
         """
         ...
+
+
+def next_tick(now: float, per_s: int) -> float:
+    """The first instant after `now` of so many a second: who ticks by it wakes with the others.
+
+    Counted, not added up: a product with 0.05 may miss the next one. `per_s` is the sum of two
+    powers of two, as 10 and 20 are, so that a quotient times `per_s` is the tick's very number.
+    """
+    return (math.floor(now * per_s) + 1) / per_s
 
 
 class SystemClock:

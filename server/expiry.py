@@ -1,6 +1,6 @@
 """Turns the passing of time into revokes. Decides nothing itself.
 
-Every tick it asks whether anything is due and, if so, submits slices until nothing is. Each
+Every tick it looks whether anything can be due and, if so, submits slices until nothing is. Each
 slice is one command among the others and waits for its group to be durable, so clients' requests
 come in between; no count limits how many leases go in a second, unless --lease-revoke-rate does.
 
@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from lease.lessor import Lessor
 from lease.wheel import TICKS_PER_S
-from server.clock import Clock
+from server.clock import Clock, next_tick
 from server.commands.lease import SLICE_LEASES_MAX, ExpireDue
 from server.engine import Engine
 
@@ -48,6 +47,7 @@ class Expirer:
         self._clock = clock
         self._revoke_rate = revoke_rate
         self._on_expired = on_expired
+        self._has_work = asyncio.Event()
         # When leases went, and how many: those of the last second, at most a cap's worth.
         self._recent: deque[tuple[float, int]] = deque()
         self._recent_total = 0
@@ -60,24 +60,19 @@ class Expirer:
 
     async def _observe(self) -> None:
         while True:
-            await self._next_tick()
-            self._engine.horizon()
+            await self._clock.sleep_until(next_tick(self._clock.now(), TICKS_PER_S))
+            if self._lessor.has_work(self._engine.horizon()):
+                self._has_work.set()
 
     async def _expire(self) -> None:
         while True:
-            await self._next_tick()
-            if not len(self._lessor):
-                continue
+            await self._has_work.wait()
+            self._has_work.clear()
             while (limit := self._limit()) > 0:
                 expired = await self._engine.run(ExpireDue(self._clock.now, limit))
                 self._note([lateness for _, lateness in expired])
                 if not expired and self._lessor.idle:
                     break
-
-    async def _next_tick(self) -> None:
-        # Ticks are counted as the wheel counts them: a product with 0.05 may miss the next one.
-        tick = math.floor(self._clock.now() * TICKS_PER_S) + 1
-        await self._clock.sleep_until(tick / TICKS_PER_S)
 
     def _limit(self) -> int:
         """How many leases may be revoked now: no more than the cap in any one second."""

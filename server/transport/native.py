@@ -15,7 +15,7 @@ import math
 from typing import Final
 
 from server import status
-from server.clock import Clock
+from server.clock import Clock, next_tick
 from server.loop import as_transport
 from server.outbox import Outbox
 from server.settings.urls import URL
@@ -40,8 +40,8 @@ from server.transport.web import WebServer, is_secure
 
 # etcd's default is 2**32 - 1, which memory does not allow: a stream with a watch takes 12 KB here.
 STREAMS_MAX: Final = 100_000
-TICK_S: Final = 0.1  # How late a deadline may be noticed.
 TICKS_PER_S: Final = 10
+TICK_S: Final = 1 / TICKS_PER_S  # How late a deadline may be noticed.
 _GRPC: Final = b"application/grpc"
 _API_VERSION: Final = b"client-api-version"
 _PING_PAYLOAD: Final = b"tenure\0\0"
@@ -115,7 +115,7 @@ class NativeServer:
         sockets: list[NativeProtocol | LingeringProtocol] = []
         ticks = share = 0
         while True:
-            await self.clock.sleep_until(self.clock.now() + TICK_S)
+            await self.clock.sleep_until(next_tick(self.clock.now(), TICKS_PER_S))
             self.host.expire()
             if ticks % TICKS_PER_S == 0:
                 sockets = self._sockets()

@@ -183,10 +183,14 @@ class LessorMachine(RuleBasedStateMachine):
         assert [(txn.keys, txn.ended) for txn in txns] == [(doomed, True)] * bool(doomed)
         del self.model[lease_id]
 
-    @rule(limit=st.sampled_from([1, 2, 100]), seconds=steps)
-    def expire(self, limit: int, seconds: float) -> None:
+    @rule(limit=st.sampled_from([1, 2, 100]), seconds=steps, asks_first=st.booleans())
+    def expire(self, limit: int, seconds: float, asks_first: bool) -> None:
         self.now += seconds
         due = {lease_id for lease_id, dull in self.model.items() if dull.found_by(self.now)}
+        if asks_first and not self.lessor.has_work(self.now):
+            assert self.lessor.idle
+            assert not due
+            return
         reported = self.lessor.expired(self.now, limit=limit)
         assert len(reported) == min(limit, len(due))
         assert {lease.id for lease in reported} <= due

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
-from server.clock import Clock, SystemClock
+from server.clock import Clock, SystemClock, next_tick
 from tests.support.clock import FakeClock, settle
 
 
@@ -102,6 +103,18 @@ def test_a_cancelled_sleeper_is_forgotten() -> None:
         await clock.advance(2)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("per_s", [10, 20])
+@pytest.mark.parametrize("start", [0.0, 1 / 3, 70_384.454202])
+def test_ticks_are_even_and_none_is_missed_or_taken_twice(per_s: int, start: float) -> None:
+    """An instant computed as a multiple of 0.05 may come out as the very one it follows."""
+    ticks = [next_tick(start, per_s)]
+    for _ in range(300 * per_s):
+        ticks.append(next_tick(ticks[-1], per_s))
+    first = math.floor(start * per_s) + 1
+    assert ticks == [number / per_s for number in range(first, first + len(ticks))]
+    assert 0 < ticks[0] - start <= 1 / per_s
 
 
 def test_the_fake_clock_does_not_go_back() -> None:

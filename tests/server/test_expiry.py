@@ -90,13 +90,12 @@ async def test_leases_go_in_the_order_of_their_deadlines_each_at_a_revision_of_i
 
 
 @in_loop
-async def test_the_expirer_takes_every_tick_once_however_long_it_runs() -> None:
-    """A deadline computed as a multiple of 0.05 may come out as the very instant it is."""
+async def test_while_none_can_be_due_the_engine_is_left_alone() -> None:
     server = _server()
     await _grant(server, L1, 9_000_000)
     before = server.engine.stats().commands
     await server.clock.advance(300)
-    assert server.engine.stats().commands == before + round(300 / TICK_S)
+    assert server.engine.stats().commands == before
     await server.stop()
 
 
