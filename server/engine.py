@@ -91,7 +91,7 @@ class Engine:
         self._backend = backend
         self._hub = hub
         self._flusher = flusher
-        self._clock = clock
+        self._now = clock.now  # Clock seconds.
         self._outbox = outbox
         self._lease_clock = LeaseClock(clock)
         self._acknowledged = acknowledged
@@ -196,7 +196,7 @@ class Engine:
             LeaseNotFoundError, NotPrimaryError
             LeaseDueError: too late; `ExpireLease` is what comes next.
         """
-        now = self._clock.now()
+        now = self._now()
         ttl = self._state.lessor.renew(lease_id, now=now, horizon=self._lease_clock.observe(now))
         self.renewals += 1
         return ttl
@@ -205,7 +205,7 @@ class Engine:
         """`renew` for a lease that `lookup` gave; false if it is not settled or not alive."""
         if self.in_flight and lease.id in self._state.unsettled:
             return False
-        now = self._clock.now()
+        now = self._now()
         horizon = self._lease_clock.observe(now)
         is_alive = self._state.lessor.renew_known(lease, now=now, horizon=horizon)
         self.renewals += is_alive
@@ -216,7 +216,7 @@ class Engine:
         if self.in_flight and self._state.unsettled:
             unsettled = self._state.unsettled
             leases = list(takewhile(lambda lease: lease.id not in unsettled, leases))
-        now = self._clock.now()
+        now = self._now()
         horizon = self._lease_clock.observe(now)
         count = self._state.lessor.renew_all(leases, now=now, horizon=horizon)
         self.renewals += count
@@ -224,13 +224,13 @@ class Engine:
 
     def horizon(self) -> float:
         """The instant up to which leases count as due; see `LeaseClock`."""
-        horizon = self._lease_clock.observe(self._clock.now())
+        horizon = self._lease_clock.observe(self._now())
         self._state.lessor.keep_time(horizon)
         return horizon
 
     def now(self) -> float:
         """Clock seconds."""
-        return self._clock.now()
+        return self._now()
 
     # --- giving up ---
 
@@ -288,7 +288,7 @@ class Engine:
 
     def _apply_group(self) -> None:
         state, store, queue, group = self._state, self._store, self._queue, self._group
-        clock, slow_s = self._clock.now, self.slow.threshold_s
+        clock, slow_s = self._now, self.slow.threshold_s
         state.now = began = clock()
         state.horizon = self._lease_clock.observe(began)
         state.lessor.keep_time(state.horizon)
@@ -328,7 +328,7 @@ class Engine:
     def _on_long_change(self, command: Command[Any], began: float, result: Any) -> None:
         """It has been applied; its group ends with it."""
         call, encode, _, _ = self._group[-1]
-        took_s = self._clock.now() - began
+        took_s = self._now() - began
         if took_s > self.slow.threshold_s and call is not NOBODY and not is_own(encode):
             call = self.slow.change(command, call, took_s)
         self._group[-1] = (call, encode, result, None)
@@ -370,7 +370,7 @@ class Engine:
         published = store.publish()
         state.auth.durable_revision = state.auth.revision
         if state.unsettled:
-            now = self._clock.now()
+            now = self._now()
             for lease in state.granted:
                 state.lessor.restart(lease, now=now)
             state.granted.clear()

@@ -60,6 +60,9 @@ class Recovered:
     is_new: bool
 
 
+_LEASE: Final = Column.LEASE  # To find it in its class takes 50 ns.
+
+
 class StoreLeaseBucket:
     """The lessor's records, in the store's open batch."""
 
@@ -69,13 +72,13 @@ class StoreLeaseBucket:
     def put(self, key: bytes, value: bytes) -> None:
         store = self._store
         assert store.batch is not None
-        store.batch.put(Column.LEASE, key, value)
+        store.batch.put(_LEASE, key, value)
         store.in_use += len(key) + len(value)
 
     def delete(self, key: bytes, value_bytes: int) -> None:
         store = self._store
         assert store.batch is not None
-        store.batch.delete(Column.LEASE, key)
+        store.batch.delete(_LEASE, key)
         store.in_use -= len(key) + value_bytes
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:

@@ -30,6 +30,10 @@ from server.quota import Quota
 from server.services import encode, validate
 from server.services.renewals import Renewals
 
+# Looked up once: in the class of a message that takes 50 ns.
+_parse_grant: Final = LeaseGrantRequest.FromString
+_parse_revoke: Final = LeaseRevokeRequest.FromString
+
 _GONE: Final = 0  # The TTL of a keepalive's answer that says: no such lease.
 _MISSING_TTL: Final = -1  # The TTL of a TimeToLive's answer that says so.
 
@@ -49,7 +53,7 @@ class LeaseService:
         self.at_once: Final[Mapping[str, AtOnce]] = {"LeaseKeepAlive": renewals}
 
     def LeaseGrant(self, message: bytes, call: PeerCall) -> None:
-        request = LeaseGrantRequest.FromString(message)
+        request = _parse_grant(message)
         if not self._quota.has_room(validate.LEASE_COST_BYTES):
             self._quota.admit(validate.LEASE_COST_BYTES)
         lease_id = LeaseID(request.ID)
@@ -62,7 +66,7 @@ class LeaseService:
         return encode.lease_response(self._headers.at(revision), lease.id, lease.ttl)
 
     def LeaseRevoke(self, message: bytes, call: PeerCall) -> None:
-        lease_id = LeaseID(LeaseRevokeRequest.FromString(message).ID)
+        lease_id = LeaseID(_parse_revoke(message).ID)
         self._engine.submit(RevokeLease(lease_id), call, self._headers.at)
 
     async def LeaseKeepAlive(self, stream: Stream) -> None:

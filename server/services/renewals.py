@@ -73,7 +73,8 @@ class Renewals:
         Half of what the way for many costs, where lease and answer are remembered. They need not
         be: a server may have a million leases, and a revision between any two renewals.
         """
-        if self._auth.enabled or not self._auth.is_settled:
+        auth = self._auth
+        if auth.enabled or auth.durable_revision != auth.revision:  # As `is_settled`.
             return None
         known = self._leases.get(message)
         lease = known or self._named(message)

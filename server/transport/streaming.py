@@ -48,16 +48,8 @@ _REST_BYTES_MAX: Final = 64  # Of a piece of a message that is worth putting tog
 class StreamingCall(Rpc):
     """Messages both ways. It is the `server.call.Stream` that its service talks on."""
 
-    task: asyncio.Task[None] | None = None
     _stopped: Exception | None = None  # Why the server ends the call.
-    _ahead = 0  # Of `Host.ahead_bytes`.
-    _owed = 0  # Of the window: given back when the service has read all there is.
-    _refusal: Exception | None = None  # Of the message behind those.
     _arrived: asyncio.Future[None] | None = None
-    _drained: asyncio.Future[None] | None = None
-    _last: bytes | None = None  # The trailers, once the service has said its last.
-    _is_begun = False
-    _is_dirty = False
     _is_running = False  # A task cancelled before it runs would not even clean up.
 
     def __init__(
@@ -78,6 +70,15 @@ class StreamingCall(Rpc):
         self._body = bytearray()
         # Each with its prefix's first octet. What is compressed stays so until it is its turn.
         self._messages: deque[tuple[int, bytes]] = deque()
+        # Asked for with each message; what only the class has, CPython 3.11 looks up anew then.
+        self.is_over = self._is_begun = self._is_dirty = False
+        self.task: asyncio.Task[None] | None = None
+        self._last: bytes | None = None  # The trailers, once the service has said its last.
+        self._refusal: Exception | None = None  # Of the message behind `_messages`.
+        self._drained: asyncio.Future[None] | None = None
+        self.held = self.taken = self.unsent_bytes = 0
+        self._owed = 0  # Of the window: given back when the service has read all there is.
+        self._ahead = 0  # Of `Host.ahead_bytes`.
 
     # --- the connection's side ---
 

@@ -52,6 +52,7 @@ class UnaryCall(Rpc):
         self.host = host
         self.window = connection.stream_window
         self.method = method
+        self.deadline, self.is_over = 0.0, False  # CPython 3.11 is slow to find them in `Rpc`.
 
     def opened(self) -> None:
         if self.head.timeout_s is not None:
