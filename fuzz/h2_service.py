@@ -27,7 +27,8 @@ from server.transport.hpack import _NEWEST, TABLE_BYTES_MAX, _size
 from server.transport.peer import GAPS_MAX, PINGS_HELD_MAX, RESETS_MAX, STREAM_WINDOW_BYTES
 from server.transport.plain import PlainCall
 from server.transport.requests import BLOCKS_MAX
-from server.transport.streaming import MESSAGE_OVERHEAD_BYTES, SEND_AHEAD_BYTES, StreamingCall
+from server.transport.sending import SEND_AHEAD_BYTES, SendingCall
+from server.transport.streaming import MESSAGE_OVERHEAD_BYTES, StreamingCall
 from server.transport.unary import RefusedCall, UnaryCall
 from server.transport.wire import PREFIX_BYTES
 from tests.support.at_once import AnsweredAtOnce
@@ -62,7 +63,7 @@ class Service:
         self._talk = StreamMethod(
             _talk, self.talks, client_streams=True, server_streams=True, at_once=self._answers
         )
-        self._dirty: list[StreamingCall] = []
+        self._dirty: list[SendingCall] = []
         self.awaited = self.at_once = 0  # How often the short ways were gone.
 
     def take(self) -> bytes:
@@ -99,7 +100,7 @@ class Service:
 
         return counted
 
-    def _dirty_again(self, call: StreamingCall) -> None:
+    def _dirty_again(self, call: SendingCall) -> None:
         self._dirty.append(call)
 
     def _at_once(self, messages: list[bytes]) -> list[bytes]:

@@ -22,7 +22,7 @@ from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
 from server.transport.hpack import encode
 from server.transport.rpc import Rpc
-from server.transport.streaming import SEND_AHEAD_BYTES
+from server.transport.sending import SEND_AHEAD_BYTES
 from server.transport.web import PEER_CN, WebServer
 
 REST_S: Final = 1.0  # For the rest of a request: some clients drop an answer that a reset follows.

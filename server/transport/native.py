@@ -33,6 +33,7 @@ from server.transport.linger import LINGER_S, LingeringProtocol
 from server.transport.pings import PingPace
 from server.transport.plain import PlainCall
 from server.transport.room import Room
+from server.transport.sending import SendingCall
 from server.transport.sniff import SniffingProtocol
 from server.transport.streaming import StreamingCall
 from server.transport.unary import RefusedCall, UnaryCall
@@ -168,7 +169,7 @@ class NativeProtocol(asyncio.Protocol):
         self._is_reading = False
         self._is_scheduled = False
         self._is_paused = False
-        self._dirty: list[StreamingCall] = []
+        self._dirty: list[SendingCall] = []
         self._rest = b""  # What came and has not had its turn; meanwhile nothing is read.
         self._heard_at = server.clock.now()
         self._is_heard = False  # Since the last tick.
@@ -256,7 +257,7 @@ class NativeProtocol(asyncio.Protocol):
             self._is_scheduled = True
             self._server.outbox.later(self._flush)
 
-    def _on_dirty(self, call: StreamingCall) -> None:
+    def _on_dirty(self, call: SendingCall) -> None:
         self._dirty.append(call)
         self._on_output()
 

@@ -1,8 +1,4 @@
-"""Messages both ways, served by one coroutine.
-
-What the service sends is packed into DATA when the connection writes, so messages that come
-together leave together. What waits for the client's window is bounded by `SEND_AHEAD_BYTES`,
-above which `send` does not return.
+"""Messages both ways, served by one coroutine. How they are sent is in `sending`.
 
 Where the method has answers `at_once`, the coroutine and its task are begun only when a message
 comes that has none; and while it waits for the next one, that is answered at once again. Such
@@ -18,34 +14,30 @@ from collections.abc import Callable
 from typing import Final
 
 from server import status
-from server.call import AtOnce, Burst
+from server.call import AtOnce
 from server.status import Code, RpcError
 from server.transport.at_once import answers_to
 from server.transport.connection import Connection
 from server.transport.dispatch import StreamMethod
 from server.transport.frames import END_STREAM, ErrorCode
 from server.transport.head import Head
-from server.transport.host import AHEAD_BYTES_MAX, UNTAKEN_S, Host
-from server.transport.rpc import GRANT_BYTES, Rpc
+from server.transport.host import UNTAKEN_S, Host
+from server.transport.rpc import GRANT_BYTES
+from server.transport.sending import SEND_AHEAD_BYTES, SendingCall
 from server.transport.wire import (
     OK_TRAILERS,
     PREFIX_BYTES,
-    RESPONSE_HEADERS,
     TRUNCATED,
     decompressed,
-    joined,
-    prefixed,
     trailers,
     trailers_only,
 )
 
-SEND_AHEAD_BYTES: Final = 256 << 10  # Of messages that wait for the client's window.
-SEND_NOW_MESSAGES_MAX: Final = 16  # Before the connection writes: more may be worth a wait.
 MESSAGE_OVERHEAD_BYTES: Final = 100  # That one costs here beside its own; it may have none.
 _REST_BYTES_MAX: Final = 64  # Of a piece of a message that is worth putting together at once.
 
 
-class StreamingCall(Rpc):
+class StreamingCall(SendingCall):
     """Messages both ways. It is the `server.call.Stream` that its service talks on."""
 
     _stopped: Exception | None = None  # Why the server ends the call.
@@ -59,26 +51,18 @@ class StreamingCall(Rpc):
         head: Head,
         host: Host,
         method: StreamMethod,
-        on_dirty: Callable[[StreamingCall], None],
+        on_dirty: Callable[[SendingCall], None],
     ) -> None:
-        super().__init__(connection, id, head, host)
+        super().__init__(connection, id, head, host, method.counts, on_dirty)
         self._method = method
-        self._counts = method.counts
         self._at_once = method.at_once
-        self.on_dirty = on_dirty
-        self.unsent = deque()
         self._body = bytearray()
         # Each with its prefix's first octet. What is compressed stays so until it is its turn.
         self._messages: deque[tuple[int, bytes]] = deque()
-        # Asked for with each message; what only the class has, CPython 3.11 looks up anew then.
-        self.is_over = self._is_begun = self._is_dirty = False
+        self._refusal: Exception | None = None  # Of the message behind those.
         self.task: asyncio.Task[None] | None = None
-        self._last: bytes | None = None  # The trailers, once the service has said its last.
-        self._refusal: Exception | None = None  # Of the message behind `_messages`.
-        self._drained: asyncio.Future[None] | None = None
-        self.held = self.taken = self.unsent_bytes = 0
+        self.held = self.taken = 0
         self._owed = 0  # Of the window: given back when the service has read all there is.
-        self._ahead = 0  # Of `Host.ahead_bytes`.
 
     # --- the connection's side ---
 
@@ -241,10 +225,6 @@ class StreamingCall(Rpc):
         if at:  # A message that comes in many pieces is not copied with each.
             del body[:at]
 
-    def writable(self) -> None:
-        if self._is_begun and not self.is_over:
-            self._push()
-
     def lost(self, code: int) -> None:  # noqa: ARG002  # the task learns that it is cancelled
         self.is_over = True
         self._count_ahead(0)
@@ -254,47 +234,6 @@ class StreamingCall(Rpc):
                 self.task.cancel()
         elif self._last is None:  # If not, it is served, and waits to be taken.
             self._served(None)
-
-    def pack(self) -> None:
-        """Move what was sent since the last time into frames; the connection is about to write."""
-        self._is_dirty = False
-        if self.is_over:
-            return
-        unsent = self.unsent
-        if (
-            unsent
-            and len(unsent) == 1  # As nearly always,
-            and self._is_begun
-            and not self._ahead  # and nothing that had to be left before.
-            and self._send_whole(unsent[0])
-        ):
-            unsent.clear()
-            self.unsent_bytes = 0
-            if self._drained is not None:
-                self._wake_sender()
-            return
-        self._begin()
-        self._push()
-
-    def _push(self) -> None:
-        is_all = self._send_body()
-        if self._ahead or not is_all:
-            self._count_ahead(self.unsent_bytes)
-        if is_all and self._last is not None:
-            self.host.done(self)
-            self._close(self._last)
-        else:
-            self._wake_sender()
-
-    def _count_ahead(self, size: int) -> None:
-        self.host.ahead_bytes += size - self._ahead
-        self._ahead = size
-
-    def _wake_sender(self) -> None:
-        if self._drained is not None and self.unsent_bytes < SEND_AHEAD_BYTES:
-            drained, self._drained = self._drained, None
-            if not drained.done():
-                drained.set_result(None)
 
     # --- the service's side ---
 
@@ -315,11 +254,6 @@ class StreamingCall(Rpc):
         self._counts.received_bytes += len(message)
         return message
 
-    def _answer_now(self, body: bytes) -> None:
-        """Send what answers a frame of the read under way: it is written at the end of that."""
-        if self.unsent or not self._is_begun or not self._send_whole(body):
-            self._send(body)
-
     def _settle(self) -> None:
         """The service has read every whole message: the client may send as much again."""
         if self.held:
@@ -328,71 +262,3 @@ class StreamingCall(Rpc):
         self._owed = 0
         if self.taken >= GRANT_BYTES:
             self._take(0)
-
-    async def send(self, message: bytes) -> None:
-        self._counts.messages_sent += 1
-        self._counts.sent_bytes += len(message)
-        self._send(prefixed(message))
-        while self._is_far_ahead() and not self.is_over:
-            self._drained = asyncio.get_running_loop().create_future()
-            await self._drained
-
-    def send_now(self, message: bytes) -> bool:
-        unsent = self.unsent
-        assert unsent is not None
-        size = len(message) + PREFIX_BYTES
-        if size > SEND_AHEAD_BYTES or (
-            unsent
-            and (
-                len(unsent) >= SEND_NOW_MESSAGES_MAX
-                or self.unsent_bytes + size > SEND_AHEAD_BYTES
-                or self._is_far_ahead()
-            )
-        ):
-            return False
-        counts = self._counts
-        counts.messages_sent += 1
-        counts.sent_bytes += len(message)
-        # As `prefixed` and `_send`, for a watcher among thousands.
-        unsent.append(len(message).to_bytes(PREFIX_BYTES, "big") + message)
-        self.unsent_bytes += size
-        if not self._is_dirty:
-            self._is_dirty = True
-            self.on_dirty(self)
-        return True
-
-    def send_all_now(self, burst: Burst) -> bool:
-        messages = burst.messages
-        body = burst.wire = burst.wire or joined(messages)
-        if (
-            len(body) > SEND_AHEAD_BYTES
-            or len(messages) > SEND_NOW_MESSAGES_MAX
-            or self.unsent
-            or self._is_far_ahead()
-        ):
-            return False
-        counts = self._counts
-        counts.messages_sent += len(messages)
-        counts.sent_bytes += len(body) - PREFIX_BYTES * len(messages)
-        self._send(body)
-        return True
-
-    def _is_far_ahead(self) -> bool:
-        """Whether the client is to take something before more is sent: all, if many are behind."""
-        if self.unsent_bytes >= SEND_AHEAD_BYTES:
-            return True
-        return self.host.ahead_bytes >= AHEAD_BYTES_MAX and self.unsent_bytes > 0
-
-    def _send(self, body: bytes) -> None:
-        """Queue messages as they stand in DATA."""
-        assert self.unsent is not None
-        self.unsent.append(body)
-        self.unsent_bytes += len(body)
-        if not self._is_dirty:
-            self._is_dirty = True
-            self.on_dirty(self)
-
-    def _begin(self) -> None:
-        if not self._is_begun:
-            self._is_begun = True
-            self.connection.send_block(0, self.id, RESPONSE_HEADERS)

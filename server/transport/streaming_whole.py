@@ -14,12 +14,13 @@ from server.transport.dispatch import StreamMethod
 from server.transport.head import Head
 from server.transport.host import Host
 from server.transport.rpc import answered
+from server.transport.sending import SendingCall
 from server.transport.streaming import StreamingCall
 from server.transport.unary import RefusedCall
 
 
 def answers_whole(
-    host: Host, method: StreamMethod, at_once: AtOnce, on_dirty: Callable[[StreamingCall], None]
+    host: Host, method: StreamMethod, at_once: AtOnce, on_dirty: Callable[[SendingCall], None]
 ) -> Whole:
     """The `Whole` of a method with answers `at_once`, on one connection."""
     counts = method.counts

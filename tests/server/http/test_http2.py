@@ -17,7 +17,7 @@ import h2.settings
 from server.transport.asgi import WebCall
 from server.transport.host import UNTAKEN_S
 from server.transport.native import NativeServer
-from server.transport.streaming import SEND_AHEAD_BYTES
+from server.transport.sending import SEND_AHEAD_BYTES
 from tests.server.http.support import WAIT_S, b64, web
 from tests.support.client import until
 from tests.support.clock import FakeClock

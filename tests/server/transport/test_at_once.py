@@ -25,7 +25,7 @@ from server.transport.frames import (
     window_update,
 )
 from server.transport.peer import STREAM_WINDOW_BYTES
-from server.transport.streaming import SEND_AHEAD_BYTES
+from server.transport.sending import SEND_AHEAD_BYTES
 from tests.server.transport.native import LATER, REFUSED, Client, count_of, opened
 from tests.server.transport.support import LIMIT_BYTES, data, parsed, prefixed
 from tests.support.clock import settle

@@ -29,7 +29,8 @@ from server.transport.frames import (
 from server.transport.hpack import encode
 from server.transport.native import NativeProtocol
 from server.transport.peer import STREAM_WINDOW_BYTES
-from server.transport.streaming import MESSAGE_OVERHEAD_BYTES, SEND_AHEAD_BYTES, StreamingCall
+from server.transport.sending import SEND_AHEAD_BYTES
+from server.transport.streaming import MESSAGE_OVERHEAD_BYTES, StreamingCall
 from tests.server.transport.sockets import OPENING, Raw, native, protocols, raw, request, watch
 from tests.server.transport.support import block, call, data, headers, prefixed
 from tests.server.transport.test_floods import FLOODS
@@ -203,7 +204,7 @@ def test_a_watch_that_nobody_reads_holds_no_more_than_is_stated() -> None:
 
 
 def test_what_all_streams_send_ahead_is_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.transport.streaming.AHEAD_BYTES_MAX", 100_000)
+    monkeypatch.setattr("server.transport.sending.AHEAD_BYTES_MAX", 100_000)
 
     async def scenario() -> None:
         value = bytes(50_000)

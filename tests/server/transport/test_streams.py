@@ -25,12 +25,8 @@ from server.transport.frames import (
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
 from server.transport.peer import STREAM_WINDOW_BYTES
-from server.transport.streaming import (
-    MESSAGE_OVERHEAD_BYTES,
-    SEND_AHEAD_BYTES,
-    SEND_NOW_MESSAGES_MAX,
-    StreamingCall,
-)
+from server.transport.sending import SEND_AHEAD_BYTES, SEND_NOW_MESSAGES_MAX, SendingCall
+from server.transport.streaming import MESSAGE_OVERHEAD_BYTES, StreamingCall
 from tests.server.transport.support import (
     LIMIT_BYTES,
     data,
@@ -50,7 +46,7 @@ class Streaming:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.host = Host(self.clock, LIMIT_BYTES)
-        self.dirty: list[StreamingCall] = []
+        self.dirty: list[SendingCall] = []
         self.ended = asyncio.get_running_loop().create_future()
         self.stream: Stream
         self.connection = Connection(
