@@ -225,7 +225,7 @@ class Lessor(Holdings):
             raise LeaseDueError(lease_id)
         return lease.ttl
 
-    def renew_known(self, lease: Lease, *, now: float, horizon: float) -> bool:
+    def renew_known(self, lease: Lease, now: float, horizon: float) -> bool:
         """`renew` for a lease that `lookup` gave at any time; false if it cannot be renewed."""
         if not self._primary or lease.expiry <= horizon:
             return False

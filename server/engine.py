@@ -207,7 +207,7 @@ class Engine:
             return False
         now = self._now()
         horizon = self._lease_clock.observe(now)
-        is_alive = self._state.lessor.renew_known(lease, now=now, horizon=horizon)
+        is_alive = self._state.lessor.renew_known(lease, now, horizon)
         self.renewals += is_alive
         return is_alive
 

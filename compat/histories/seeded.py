@@ -114,9 +114,9 @@ def renewal_lost() -> None:
             if lease.id % EVERY == 0:
                 lease.expiry = expiry
 
-    def renew_one(self: Lessor, lease: Lease, *, now: float, horizon: float) -> bool:
+    def renew_one(self: Lessor, lease: Lease, now: float, horizon: float) -> bool:
         before = lease.expiry
-        is_renewed = renew_known(self, lease, now=now, horizon=horizon)
+        is_renewed = renew_known(self, lease, now, horizon)
         forget([lease], [before])
         return is_renewed
 

@@ -60,6 +60,7 @@ class ErrorCode(enum.IntEnum):
 _HEADER: Final = Struct(">BHBBI")
 unpack_header: Final = _HEADER.unpack_from
 _pack: Final = _HEADER.pack
+pack_message: Final = Struct(">IBIBI").pack  # That, and the prefix of a message: 0 and its length.
 pack_data: Final = Struct(">IBI").pack  # Of DATA, whose type is 0: the length << 8, flags, id.
 
 

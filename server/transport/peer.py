@@ -54,6 +54,7 @@ RESETS_MAX: Final = 256  # Ids of streams reset lately: frames for them may be o
 GAPS_MAX: Final = 16  # Stretches of ids that were passed over, of a client that does so.
 BACKLOG_BYTES_MAX: Final = 256 << 20  # Answers not taken; above it new requests are refused.
 HELD_BYTES_MAX: Final = 256 << 20  # Of bodies not yet whole, or not yet read by their service.
+AGAIN_BYTES_MAX: Final = 32  # Of a frame that is expected again. A keepalive's are 25 at most.
 PINGS_HELD_MAX: Final = 16  # Not acknowledged yet; with so many all are, at once.
 STREAMS_A_NUISANCE: Final = 64  # That a change of their window touches: counted as one frame.
 
@@ -64,6 +65,7 @@ class Stream(Protocol):
     window: int  # Bytes of DATA that the client lets us send on it; the connection raises it.
     allowance: int  # Bytes of DATA that the client may still send; the connection lowers it.
     is_remote_closed: bool  # Nothing more comes from the client; the connection sets it.
+    again: bytes  # A DATA frame for `received_again`, if it is all that a read brings.
 
     def opened(self) -> None:
         """It stands in the connection's table now."""
@@ -71,6 +73,10 @@ class Stream(Protocol):
 
     def received(self, data: bytes, size: int, *, is_last: bool) -> None:
         """A piece of the body: `size` bytes of the stream's window, padding included."""
+        ...
+
+    def received_again(self) -> bool:
+        """`again` came, and counts as received; false if it has to be received as others are."""
         ...
 
     def writable(self) -> None:

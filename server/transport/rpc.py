@@ -56,6 +56,7 @@ class Rpc:
     held = 0  # Bytes of the body that are kept here.
     is_remote_closed = False
     is_over = False  # Nothing more may be sent.
+    again = b""
     is_placed = True  # Among the connection's streams.
     taken = 0  # Bytes of the window used up and not given back.
     unsent: deque[bytes] | None = None  # Body that waits for a window, then the end.
@@ -68,6 +69,9 @@ class Rpc:
         self.head = head
         self.host = host
         self.window = connection.stream_window
+
+    def received_again(self) -> bool:
+        return False  # It expects nothing.
 
     @property
     def token(self) -> str | None:

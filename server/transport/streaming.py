@@ -19,9 +19,10 @@ from server.status import Code, RpcError
 from server.transport.at_once import answers_to
 from server.transport.connection import Connection
 from server.transport.dispatch import StreamMethod
-from server.transport.frames import END_STREAM, ErrorCode
+from server.transport.frames import END_STREAM, HEADER_BYTES, ErrorCode, pack_data, pack_message
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
+from server.transport.peer import AGAIN_BYTES_MAX
 from server.transport.rpc import GRANT_BYTES
 from server.transport.sending import SEND_AHEAD_BYTES, SendingCall
 from server.transport.wire import (
@@ -29,8 +30,10 @@ from server.transport.wire import (
     PREFIX_BYTES,
     TRUNCATED,
     decompressed,
+    prefixed,
     trailers,
     trailers_only,
+    unpack_prefix,
 )
 
 MESSAGE_OVERHEAD_BYTES: Final = 100  # That one costs here beside its own; it may have none.
@@ -63,6 +66,8 @@ class StreamingCall(SendingCall):
         self.task: asyncio.Task[None] | None = None
         self.held = self.taken = 0
         self._owed = 0  # Of the window: given back when the service has read all there is.
+        self._again_message = b""
+        self.again = self._lately = b""  # `_lately`: the DATA answered last, if it may come again.
 
     # --- the connection's side ---
 
@@ -166,15 +171,62 @@ class StreamingCall(SendingCall):
             and len(self._body) <= _REST_BYTES_MAX
             and self.unsent_bytes < SEND_AHEAD_BYTES
         ):
-            data = self._answer_at_once(self._at_once, data)
-            if not data and not self._body:
+            rest = self._answer_at_once(self._at_once, data)
+            if not rest and not self._body:
                 if not is_last:
                     self._settle()
+                    self._expect(data)
                     return
                 if self.task is None:
                     self._served(None)
                     return
+            data = rest
+        self.again = self._lately = b""
         self._take_up(data, is_last=is_last)
+
+    def _expect(self, data: bytes) -> None:
+        """A message answered at once, twice in a row the same, is expected to come `again`."""
+        if len(data) > AGAIN_BYTES_MAX - HEADER_BYTES:
+            self.again = self._lately = b""
+        elif data != self._lately:
+            self._lately, self.again = data, b""
+        elif (
+            not self.again
+            and len(data) >= PREFIX_BYTES
+            and unpack_prefix(data) == (0, len(data) - PREFIX_BYTES)
+        ):
+            self.again = pack_data(len(data) << 8, 0, self.id) + data
+            self._again_message = data[PREFIX_BYTES:]
+
+    def received_again(self) -> bool:
+        at_once, message, connection = self._at_once, self._again_message, self.connection
+        size = len(message)
+        # While `again` is set there is nothing that the service has yet to read; and whoever has
+        # said its last is no stream of the connection's any more, or has something `unsent`.
+        if at_once is None or size + PREFIX_BYTES > self.allowance or self.unsent:
+            return False
+        reply = at_once.alone(message)
+        if reply is None:
+            return False
+        counts, reply_size = self._counts, len(reply)
+        counts.messages_received += 1
+        counts.messages_sent += 1
+        counts.received_bytes += size
+        counts.sent_bytes += reply_size
+        # From here on as `_answer_now` and `_settle` do it, but for their calls.
+        window = reply_size + PREFIX_BYTES
+        if window > self.window or window > connection.window or window > connection.frame_bytes:
+            self._send(prefixed(reply))
+        else:
+            self.window -= window
+            connection.window -= window
+            connection.send(pack_message(window << 8, 0, self.id, 0, reply_size) + reply)
+        size += PREFIX_BYTES
+        self.allowance -= size
+        self.taken += size
+        if self.taken >= GRANT_BYTES:
+            self._take(0)
+        return True
 
     def _take_up(self, data: bytes, *, is_last: bool) -> None:
         """Keep what comes, and let the service know if that is news."""

@@ -109,6 +109,7 @@ class Methods(MethodTable):
         self.gate = asyncio.Event()  # Where they wait before they answer.
         self.gate.set()
         self.batches: list[list[bytes]] = []  # As they were asked for at once.
+        self.refuses = False  # Nothing is answered at once.
         self.counts = CallCounts()  # Of /f.S/Talk.
         at_once = AnsweredAtOnce(self._at_once) if is_at_once else None
         talk = StreamMethod(self._talk, self.counts, True, True, at_once)
@@ -126,6 +127,8 @@ class Methods(MethodTable):
 
     def _at_once(self, messages: list[bytes]) -> list[bytes]:
         self.batches.append(messages)
+        if self.refuses:
+            return []
         return [each * 2 for each in takewhile(lambda each: each[:1] != LATER, messages)]
 
     async def _talk(self, stream: Stream) -> None:

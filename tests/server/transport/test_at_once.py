@@ -76,6 +76,8 @@ def bodies(draw: st.DrawFn) -> list[bytes]:
             prefixed(gzip.compress(text, mtime=0) if squeezed else text, is_compressed=squeezed)
             * many
         )
+    if draw(st.booleans()):  # Each message in a frame of its own, the same ones in a row.
+        return [prefixed(text) for text, many, _ in draw(runs) for _ in range(many)] + [body]
     body += draw(st.sampled_from((b"", b"", b"", b"\0", b"\0\0\0\0\5abc", TOO_LARGE)))
     cuts = sorted(draw(st.lists(st.integers(0, len(body)), max_size=5)))
     return [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
