@@ -44,6 +44,7 @@ class StreamingCall(SendingCall):
     """Messages both ways. It is the `server.call.Stream` that its service talks on."""
 
     _stopped: Exception | None = None  # Why the server ends the call.
+    _refusal: Exception | None = None  # Of the message behind `_messages`.
     _arrived: asyncio.Future[None] | None = None
     _is_running = False  # A task cancelled before it runs would not even clean up.
 
@@ -62,11 +63,9 @@ class StreamingCall(SendingCall):
         self._body = bytearray()
         # Each with its prefix's first octet. What is compressed stays so until it is its turn.
         self._messages: deque[tuple[int, bytes]] = deque()
-        self._refusal: Exception | None = None  # Of the message behind those.
         self.task: asyncio.Task[None] | None = None
-        self.held = self.taken = 0
+        self.taken = 0
         self._owed = 0  # Of the window: given back when the service has read all there is.
-        self._again_message = b""
         self.again = self._lately = b""  # `_lately`: the DATA answered last, if it may come again.
 
     # --- the connection's side ---
@@ -196,10 +195,10 @@ class StreamingCall(SendingCall):
             and unpack_prefix(data) == (0, len(data) - PREFIX_BYTES)
         ):
             self.again = pack_data(len(data) << 8, 0, self.id) + data
-            self._again_message = data[PREFIX_BYTES:]
 
     def received_again(self) -> bool:
-        at_once, message, connection = self._at_once, self._again_message, self.connection
+        at_once, connection = self._at_once, self.connection
+        message = self._lately[PREFIX_BYTES:]
         size = len(message)
         # While `again` is set there is nothing that the service has yet to read; and whoever has
         # said its last is no stream of the connection's any more, or has something `unsent`.
