@@ -26,6 +26,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import disk_usage
 from typing import Final
 
 from rocksdict import (
@@ -49,7 +50,7 @@ from mvcc.backend.journal import FILE_NAMES, Found, Journal, find
 from mvcc.backend.manifest import refuse_torn_manifest
 from mvcc.backend.names import make_directory
 from mvcc.backend.rocks_options import UNSORTED, make_all_options, make_options
-from mvcc.backend.rocks_scan import UNFLUSHED, Closed, Cursor, ours, rows_at, write_out
+from mvcc.backend.rocks_scan import ROOM_BYTES, UNFLUSHED, Closed, Cursor, ours, rows_at, write_out
 from mvcc.backend.rows import DELETED, decode_rows, row_head
 
 DEFAULT_FAMILY: Final = "default"  # RocksDB insists on it. It stays empty.
@@ -296,6 +297,8 @@ class RocksBackend:
 
     def prepare(self) -> None:
         try:
+            if disk_usage(self._path).free < ROOM_BYTES:
+                return  # A snapshot may be what the operator wants most. It can wait a little.
             with self._outside:
                 for column in UNSORTED:
                     write_out(self._families[column])

@@ -19,6 +19,7 @@ from mvcc.backend.errors import (
 UNFLUSHED: Final = "rocksdb.num-immutable-mem-table"
 UNSORTED_ROWS_MAX: Final = 2000  # That a scan which was prepared for still sorts: about 1 ms.
 TRIES_MAX: Final = 4  # Each writes out only what has come during the one before.
+ROOM_BYTES: Final = 64 << 20  # On a disk with less left nothing is written out for a scan's sake.
 
 _ROWS: Final = "rocksdb.num-entries-active-mem-table"
 _NO_FILE: Final = "IO error: No such file or directory: "  # One that another file says is there.

@@ -6,10 +6,11 @@ import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from shutil import disk_usage
 
 import pytest
 
-from mvcc.backend import rocks_scan
+from mvcc.backend import rocks, rocks_options, rocks_scan
 from mvcc.backend.base import Column
 from mvcc.backend.errors import BackendClosedError, BackendError
 from mvcc.backend.rocks import RocksBackend
@@ -71,6 +72,24 @@ def test_rows_are_written_out_before_a_scan_where_they_are_unsorted(
     assert len(backend.tables() - before) == (column in UNSORTED)
     backend.prepare()
     assert len(backend.tables() - before) == (column in UNSORTED)
+    backend.close()
+
+
+def test_on_a_disk_that_is_all_but_full_nothing_is_written_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RocksDB takes no more rows once it has failed to, and a snapshot is wanted all the more."""
+    assert rocks_scan.ROOM_BYTES > 2 * rocks_options.WRITE_BUFFER_BYTES
+    backend = RocksBackend.open(tmp_path)
+    before = backend.tables()
+    _put_many(backend, Column.LEASE, list(range(UNSORTED_ROWS_MAX + 1)))
+    monkeypatch.setattr(rocks, "ROOM_BYTES", disk_usage(tmp_path).total + 1)
+    backend.prepare()
+    assert backend.tables() == before
+    assert len(list(backend.scan(Column.LEASE))) == UNSORTED_ROWS_MAX + 1
+    monkeypatch.undo()
+    backend.prepare()
+    assert backend.tables() != before
     backend.close()
 
 
