@@ -36,7 +36,7 @@ def run(steps: int, seed: int) -> dict[str, int]:
 
 
 async def _run(steps: int, seed: int) -> dict[str, int]:
-    names = ("steps", "honest", "hostile", "answers", "ended", "awaited", "at_once")
+    names = ("steps", "honest", "hostile", "answers", "ended", "awaited", "at_once", "again")
     counts = dict.fromkeys(names, 0)
     while counts["steps"] < steps:
         rng = random.Random(seed)
@@ -51,6 +51,7 @@ async def _run(steps: int, seed: int) -> dict[str, int]:
                 counts["hostile"] += 1
             counts["awaited"] += service.awaited
             counts["at_once"] += service.at_once
+            counts["again"] += service.again
         except Exception as error:
             raise AssertionError(f"the episode of seed {seed}") from error
         assert time.perf_counter() - started < STEP_S_MAX * EPISODE_STEPS, f"seed {seed} hangs"
@@ -120,7 +121,7 @@ def _deliver(rng: random.Random, service: Service, data: bytes) -> None:
     """As a socket does: in pieces that respect nothing."""
     while data:
         size = len(data) if rng.random() < 0.5 else rng.randint(1, len(data))
-        service.connection.receive(data[:size])
+        service.receive(data[:size])
         data = data[size:]
     if rng.random() < 0.1:
         service.connection.refill()

@@ -64,7 +64,14 @@ class Service:
             _talk, self.talks, client_streams=True, server_streams=True, at_once=self._answers
         )
         self._dirty: list[SendingCall] = []
-        self.awaited = self.at_once = 0  # How often the short ways were gone.
+        self.awaited = self.at_once = self.again = 0  # How often the short ways were gone.
+
+    def receive(self, data: bytes) -> None:
+        streams = self.connection._streams.values()
+        expecting = [each for each in streams if data and each.again == data]
+        taken = sum(each.allowance for each in expecting)
+        self.connection.receive(data)
+        self.again += sum(each.allowance for each in expecting) < taken
 
     def take(self) -> bytes:
         """What is to be sent, as when the connection writes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -43,6 +44,7 @@ class HonestClient:
         self._actions = (
             *[self._open] * 5,
             *[self._send] * 8,
+            *[self._send_alone] * 4,
             self._reset,
             self._ping,
             self._settings,
@@ -99,7 +101,7 @@ class HonestClient:
             message = rng.choice((b"", b"", b"", LATER)) + rng.randbytes(
                 rng.choice((0, 1, 9, 3000))
             )
-            body += _prefixed(message) * rng.choice((1, 1, 2, 100))
+            body += _prefixed(message) * rng.choice((1, 1, 2, 8, 100))
         return body
 
     def _some(self) -> tuple[int, _Request] | None:
@@ -111,10 +113,26 @@ class HonestClient:
         if some is not None:
             self._send_piece(*some, self._rng.choice((0, 1, 5, 1000, 16_384)))
 
-    def _send_piece(self, stream_id: int, request: _Request, size: int) -> None:
+    def _send_alone(self) -> None:
+        """The rest of a message of the oldest stream that has any, as keepalives are sent."""
+        for stream_id, request in self.unfinished.items():
+            if request.path == b"Talk" and not request.is_ended:
+                stop = 0
+                while stop <= request.sent and stop < len(request.body):
+                    stop += 5 + int.from_bytes(request.body[stop + 1 : stop + 5], "big")
+                self._send_piece(stream_id, request, stop - request.sent, paddings=(None,))
+                return
+
+    def _send_piece(
+        self,
+        stream_id: int,
+        request: _Request,
+        size: int,
+        paddings: Sequence[int | None] = (None, None, None, 0, 200),
+    ) -> None:
         peer = self._peer
         rest = len(request.body) - request.sent
-        padding = self._rng.choice((None, None, None, 0, 200))
+        padding = self._rng.choice(paddings)
         cost = 0 if padding is None else padding + 1
         room = min(peer.local_flow_control_window(stream_id), peer.max_outbound_frame_size) - cost
         size = min(size, rest, room)
