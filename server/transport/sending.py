@@ -48,6 +48,7 @@ class SendingCall(Rpc):
         self._ahead = 0  # Of `Host.ahead_bytes`.
 
     def expire(self) -> None:
+        """As `host.Waiting`; made in `StreamingCall`."""
         raise NotImplementedError
 
     # --- the connection's side ---
