@@ -202,10 +202,8 @@ class Connection(Requests):
             except StreamFault as fault:
                 self._on_stream_fault(fault)
             at = at_next
-        if read:  # As `_read`, but for a call: this is once for each read.
-            self._unread += read
-            if self._unread >= CONNECTION_WINDOW_BYTES // 2:
-                self._read(0)
+        if read:
+            self._read(read)
         return at
 
     def fail(self, code: ErrorCode, reason: str) -> None:
