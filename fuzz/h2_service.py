@@ -101,9 +101,11 @@ class Service:
         return StreamingCall(connection, stream_id, head, self.host, self._talk, on_dirty)
 
     def _counted(self, whole: Whole) -> Whole:
-        def counted(connection: Connection, id: int, head: Head, body: bytes) -> Any:
+        def counted(
+            connection: Connection, id: int, head: Head, data: bytes, start: int, stop: int
+        ) -> Any:
             self.awaited += 1
-            return whole(connection, id, head, body)
+            return whole(connection, id, head, data, start, stop)
 
         return counted
 

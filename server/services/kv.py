@@ -69,7 +69,7 @@ class KVService:
         key = only_key(message)
         if key:
             if self._engine.in_flight or self._state.auth.enabled:
-                return self._engine.read(self._get, key, call)
+                return self._engine.read(self._get_if_allowed, key, call)
             return self._get(key)  # As `read` would: who asks is asked by nobody.
         request = RangeRequest.FromString(message)
         validate.check_range(request)
@@ -114,13 +114,16 @@ class KVService:
             self._engine.slow.range(request, len(result.frames), len(reply), took_s)
         return reply
 
-    def _get(self, key: bytes) -> bytes:
+    def _get_if_allowed(self, key: bytes) -> bytes:
         if self._state.auth.enabled:
             principal = self._state.principal()
             principal.must_read(key)
             principal.must_be_current()
-        state, store = self._state, self._store
-        state.tally.ranges += 1
+        return self._get(key)
+
+    def _get(self, key: bytes) -> bytes:
+        store = self._store
+        self._state.tally.ranges += 1
         entry = store.index.entries.get(key)
         header = self._headers.at(store.published)
         if entry is None or entry.frame is None:

@@ -20,15 +20,16 @@ _THIRD: Final = 0x1A  # Failure.
 _LEASE: Final = 0x18  # PutRequest.lease, field 3, a varint.
 _MOD_IS: Final = b"\x10\x02\x1a"  # Compare.target, field 2: MOD; and the tag of its key, field 3.
 _MOD_REVISION: Final = 0x30  # Compare.mod_revision, field 6, a varint.
+# Where a key ends that a message begins with, by the two octets before it; of one that is not empty
+# and not long.
+_end_of_key: Final = {bytes((_FIRST, size)): size + 2 for size in range(1, _SHORT)}.get
 _GUARDED_KEY_MAX: Final = 100  # So that the length of all that holds nothing else has one octet.
 _NUMBER_OCTETS_MAX: Final = 9  # Of a varint that is no negative int64.
 
 
 def only_key(message: bytes) -> bytes:
     """The key of a RangeRequest that says nothing else; b"" of any other."""
-    if len(message) > 2 and message[0] == _FIRST and message[1] == len(message) - 2 < _SHORT:
-        return message[2:]
-    return b""
+    return message[2:] if _end_of_key(message[:2]) == len(message) else b""
 
 
 def plain_put(message: bytes) -> PlainPut | None:

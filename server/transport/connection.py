@@ -13,8 +13,9 @@ What is always true:
      `refill` end the connection: a flood of PING, SETTINGS, RST_STREAM, PRIORITY, WINDOW_UPDATE
      or empty DATA costs the peer its connection, and the others nothing.
 
-The hot path, a request of a head that came before and a body in one frame, costs one dict entry,
-in and out, and one object of its stream; and no frame object: frames are read in place.
+The hot path, a request of a head that came before and a body in one frame, costs no object of its
+own, and one dict entry, in and out, if another frame stands between the two. Frames are read in
+place.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ from server.transport.peer import (
 from server.transport.requests import Requests, without_padding
 
 # Answers a request whose body came whole, as the head's `target.whole`: connection, stream id,
-# head and body; no stream was accepted for it. Returns one if it is not over yet.
-Whole = Callable[["Connection", int, Head, bytes], Stream | None]
+# head; and bytes, from where and up to where the body stands in them. No stream was accepted for
+# it. Returns one if it is not over yet.
+Whole = Callable[["Connection", int, Head, bytes, int, int], Stream | None]
 
 
 class Connection(Requests):
@@ -132,13 +134,53 @@ class Connection(Requests):
                 return 0
             at, self.is_begun = len(PREFACE), True
         heads, awaited, streams = self._heads, self._awaited, self._streams
-        while end - at >= HEADER_BYTES and not self.is_dead:
-            high, low, kind, flags, stream_id = unpack_header(data, at)
-            size = high << 16 | low
-            if size > FRAME_BYTES_MAX:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame too large")
+        next_id, out_most, room = -1, 0, 0
+        last, pairs_end = end - HEADER_BYTES, end
+        while at <= last:
+            high, size, kind, flags, stream_id = unpack_header(data, at)
             start = at + HEADER_BYTES
             at_next = start + size
+            # Nearly all requests are two such frames, mostly one behind the other, and need no
+            # place among the streams. What may not be taken so is told what is wrong further down.
+            if flags == END_HEADERS and kind == HEADERS and at_next <= end and not high:
+                if stream_id != next_id or not room:
+                    next_id, out_most, room = self._may_open(end)
+                if stream_id == next_id and self._out_bytes <= out_most:
+                    known = heads.get(data[start:at_next])
+                    if known is not None and (whole := known.target.whole) is not None:
+                        self._seen_id = self._last_id = stream_id
+                        next_id = stream_id + 2
+                        at, start = at_next, at_next + HEADER_BYTES
+                        if start <= pairs_end:
+                            high, size, kind, flags, body_id = unpack_header(data, at)
+                            at_next = start + size
+                            if (
+                                body_id == stream_id
+                                and flags == END_STREAM
+                                and kind == DATA
+                                and not high
+                                and at_next <= end
+                                and size <= FRAME_BYTES_MAX
+                                and known.content_length in (-1, size)
+                            ):
+                                read += size
+                                stream = whole(self, stream_id, known, data, start, at_next)
+                                at = at_next
+                                if stream is not None:
+                                    streams[stream_id] = stream
+                                    out_most = BACKLOG_BYTES_MAX - self.backlog_bytes
+                                    room -= 1
+                                continue
+                            pairs_end = 0  # Heads come first in this read, then the bodies.
+                        awaited[stream_id] = known
+                        if known.timeout_s is not None:
+                            self._timed.append(stream_id)
+                        room -= 1
+                        continue
+            if self.is_dead:
+                break
+            if high or size > FRAME_BYTES_MAX:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame too large")
             if at_next > end:
                 break
             stream_id &= WINDOW_MAX  # The highest bit is reserved.
@@ -148,33 +190,12 @@ class Connection(Requests):
             elif kind != SETTINGS and not self._configured:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is no SETTINGS")
             try:
-                # Nearly all requests are two such frames, and most need no place among the streams.
-                if flags == END_HEADERS and kind == HEADERS:
-                    known = heads.get(data[start:at_next])
-                    # If it may not be taken so, the long way says what is wrong with it.
-                    if (
-                        isinstance(known, Head)
-                        and known.target.whole is not None
-                        and stream_id > (seen_id := self._seen_id)
-                        and stream_id & 1
-                        and not self.is_draining
-                        and len(streams) + len(awaited) < self._streams_max
-                        and self._out_bytes + self.backlog_bytes <= BACKLOG_BYTES_MAX
-                    ):
-                        if stream_id - seen_id > 2:
-                            self._see(stream_id)
-                        self._seen_id = self._last_id = stream_id
-                        awaited[stream_id] = known
-                        if known.timeout_s is not None:
-                            self._timed.append(stream_id)
-                        at = at_next
-                        continue
-                elif kind == DATA and flags == END_STREAM and stream_id in awaited:
+                if kind == DATA and flags == END_STREAM and stream_id in awaited:
                     awaiting = awaited.pop(stream_id)
                     whole = awaiting.target.whole
                     if whole is not None and awaiting.content_length in (-1, size):
                         read += size
-                        stream = whole(self, stream_id, awaiting, data[start:at_next])
+                        stream = whole(self, stream_id, awaiting, data, start, at_next)
                         if stream is not None:
                             streams[stream_id] = stream
                         elif self.is_draining:
@@ -191,6 +212,7 @@ class Connection(Requests):
                         stream.received(data[start:at_next], size, is_last=False)
                         at = at_next
                         continue
+                next_id = -1
                 if stream_id in awaited:
                     self._place(stream_id, awaited.pop(stream_id)).opened()
                 if kind == HEADERS:
@@ -205,6 +227,18 @@ class Connection(Requests):
         if read:
             self._read(read)
         return at
+
+    def _may_open(self, ids: int) -> tuple[int, int, int]:
+        """What a request may open that is taken the short way, as one of no more than `ids`.
+
+        The next id, -1 if none may be opened; how many bytes may wait to be sent before it; and how
+        many streams there is room for. To be asked again once anything else has come.
+        """
+        seen_id = self._seen_id
+        room = self._streams_max - len(self._streams) - len(self._awaited)
+        if self.is_draining or self._block is not None or room <= 0 or seen_id + ids > WINDOW_MAX:
+            return -1, 0, 0
+        return seen_id + 2, BACKLOG_BYTES_MAX - self.backlog_bytes, room
 
     def fail(self, code: ErrorCode, reason: str) -> None:
         """End the connection, and say why."""

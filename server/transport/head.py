@@ -38,8 +38,6 @@ class Target:
 class MalformedError(Exception):
     """A request that is none. The stream is reset with PROTOCOL_ERROR."""
 
-    target: Final = Target()  # Which nobody fills in.
-
 
 class Head:
     """What the headers of a request say. Shared by all requests whose header block is the same."""

@@ -100,7 +100,8 @@ class Peer:
         "_is_ping_paced", "_is_told", "_last_id", "_nuisances", "_on_output", "_on_paced", "_out",
         "_out_bytes", "_paid", "_pings", "_replies", "_resets", "_seen_id", "_streams",
         "_streams_max", "_window_most", "backlog_bytes", "frame_bytes", "held_bytes", "is_dead",
-        "is_draining", "must_shrink", "peer_cn", "stream_window", "window",
+        "is_draining", "must_shrink", "peer_cn", "stream_window", "whole_bytes",
+        "window",
     )  # fmt: skip
 
     def __init__(
@@ -144,6 +145,7 @@ class Peer:
         self.must_shrink = False  # Our next header block is to say that the table is empty.
         self.frame_bytes = FRAME_BYTES_MAX  # Of one frame's payload, as the client allows.
         self.stream_window = WINDOW_DEFAULT  # Of each new stream, as the client has set it.
+        self.whole_bytes = FRAME_BYTES_MAX  # Of the DATA of a new stream's answer, if all goes now.
         self._nuisances = 0
         self._replies = 0  # PING and WINDOW_UPDATE frames, since the last refill.
         self._granted = WINDOW_DEFAULT  # What `window` would be if nothing had been sent,
@@ -175,6 +177,7 @@ class Peer:
         """Queue a header block, whole."""
         if self.must_shrink:
             self.must_shrink = False
+            self._set_whole_bytes()
             block = EMPTY_TABLE + block
         self.send(frame(HEADERS, flags | END_HEADERS, stream_id, block))
 
@@ -326,6 +329,11 @@ class Peer:
         # Once a frame, however often the frame says it: each change visits every stream.
         if stream_window != self.stream_window:
             self._set_stream_window(stream_window)
+        self._set_whole_bytes()
+
+    def _set_whole_bytes(self) -> None:
+        """To nothing, as long as the next header block cannot be the usual one."""
+        self.whole_bytes = 0 if self.must_shrink else min(self.frame_bytes, self.stream_window)
 
     def _set_stream_window(self, size: int) -> None:
         """Applies to the streams there are, too; a window may thereby become negative."""

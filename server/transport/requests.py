@@ -50,7 +50,7 @@ class Requests(Peer):
         super().__init__(streams_max=streams_max, on_output=on_output, on_ping=on_ping)
         self._accept = accept
         self._decoder = Decoder()
-        self._heads: dict[bytes, Head | MalformedError] = {}
+        self._heads: dict[bytes, Head] = {}
         # By the fields: whole heads, and what is the same in those that differ in their timeout.
         # What is kept keeps its fields, so as long as it is known no other field has the id of one.
         self._by_fields: dict[tuple[int, ...], tuple[Head, list[Field]]] = {}
@@ -137,9 +137,7 @@ class Requests(Peer):
         if stream_id <= self._seen_id:
             self._on_trailers(stream_id, flags, block)
             return
-        head = self._heads.get(block)
-        if head is None:
-            head = self._decode(block)
+        head = self._heads.get(block) or self._decode(block)
         self._see(stream_id)
         if self.is_draining:
             self._nuisance()
@@ -201,15 +199,14 @@ class Requests(Peer):
         decoder = self._decoder
         version = decoder.version
         fields = decoder.decode(block)
+        if decoder.version != version:
+            self._heads.clear()
         is_small = len(block) <= BLOCK_KEPT_BYTES_MAX and len(fields) <= BLOCK_KEPT_FIELDS_MAX
-        head: Head | MalformedError
         try:
             head = self._head(fields) if is_small else Head(fields)
         except MalformedError as error:
-            head = error
-        if decoder.version != version:
-            self._heads.clear()
-        elif is_small:
+            return error
+        if is_small and decoder.version == version:
             if len(self._heads) >= BLOCKS_MAX:
                 self._heads.clear()
             self._heads[block] = head

@@ -25,12 +25,14 @@ def answers_whole(
     """The `Whole` of a method with answers `at_once`, on one connection."""
     counts = method.counts
 
-    def whole(connection: Connection, id: int, head: Head, body: bytes) -> StreamingCall | None:
+    def whole(
+        connection: Connection, id: int, head: Head, data: bytes, start: int, stop: int
+    ) -> StreamingCall | None:
         if host.is_stopping:
             RefusedCall.whole(connection, id, head, host)
             return None
         counts.started += 1
-        answers, rest = answers_to(at_once, counts, body)
+        answers, rest = answers_to(at_once, counts, data[start:stop])
         if not rest and answered(connection, id, connection.stream_window, answers):
             counts.ok += 1
             return None

@@ -219,54 +219,52 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
     """The `Whole` of a unary method."""
     limit_bytes = host.limit_bytes
     handle, counts = method.handle, method.counts
-    # A call that is answered at once needs no object of its own: it is over when the next begins.
-    # The last one's connection stays with it until then, even if it is lost.
+    # A call that is answered at once needs no object of its own: it is over when the next begins,
+    # which finds it waiting as a new one does. Its connection stays with it until then.
     spare: WholeCall | None = None
 
-    def whole(connection: Connection, id: int, head: Head, body: bytes) -> UnaryCall | None:
+    def whole(
+        connection: Connection, id: int, head: Head, data: bytes, start: int, stop: int
+    ) -> UnaryCall | None:
         nonlocal spare
         if host.is_stopping:
             RefusedCall.whole(connection, id, head, host)
             return None
-        size = len(body) - PREFIX_BYTES
-        if not (0 <= size <= limit_bytes and unpack_prefix(body) == (0, size)):
+        size = stop - start - PREFIX_BYTES
+        if not (0 <= size <= limit_bytes and unpack_prefix(data, start) == (0, size)):
             call = WholeCall(connection, id, head, host, method)
-            call.received(body, len(body), is_last=True)
+            call.received(data[start:stop], stop - start, is_last=True)
             return call.placed()
         if spare is None:
-            call = WholeCall(connection, id, head, host, method)
+            call = spare = WholeCall(connection, id, head, host, method)
+            call.is_waiting = True
         else:
-            call, spare = spare, None
+            call = spare
             call.connection, call.id, call.head = connection, id, head
             call.window = connection.stream_window
         counts.started += 1
         counts.received_bytes += size
-        call.is_waiting = True
         try:
-            reply = handle(body[PREFIX_BYTES:], call)
+            reply = handle(data[start + PREFIX_BYTES : stop], call)
         except Exception as error:  # noqa: BLE001  # all of them are answered, bugs logged
+            spare = None
             call.fail(error)
             return None
         if reply is None:
+            spare = None
             if head.timeout_s is None and not call.is_over:
                 call.is_placed = True
                 return call
             return call.placed()
         size = len(reply) + PREFIX_BYTES
-        if (
-            size > connection.frame_bytes
-            or size > connection.window
-            or size > call.window
-            or connection.must_shrink
-        ):
+        if size > connection.whole_bytes or size > connection.window:
+            spare = None
             call.reply(reply)
             return call.placed()
-        call.is_waiting = False
         counts.ok += 1
         counts.sent_bytes += len(reply)
         connection.window -= size
         connection.send(answer_one(id, reply))
-        spare = call
         return None
 
     return whole

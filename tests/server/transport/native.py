@@ -121,7 +121,9 @@ class Methods(MethodTable):
             "/f.S/Talk": talk,
         }
 
-    def _late(self, message: bytes, call: PeerCall) -> bytes | None:  # noqa: ARG002  # not now
+    def _late(self, message: bytes, call: PeerCall) -> bytes | None:
+        if message == REFUSED:
+            raise RpcError(REFUSAL)
         self.late.append(call)
         return None
 

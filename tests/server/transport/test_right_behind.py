@@ -9,14 +9,19 @@ import pytest
 
 from server.transport.frames import (
     DATA,
+    END_HEADERS,
     END_STREAM,
     FRAME_BYTES_MAX,
+    HEADER_BYTES,
+    HEADERS,
     RST_STREAM,
+    WINDOW_MAX,
     ErrorCode,
     frame,
 )
-from tests.server.transport.native import Client
-from tests.server.transport.support import data, headers, prefixed
+from server.transport.hpack import encode
+from tests.server.transport.native import REFUSED, Client
+from tests.server.transport.support import REFUSAL, block, data, headers, prefixed
 from tests.server.transport.test_awaited import NO_MESSAGE, PIECES, WRONG
 from tests.support.loop import in_loop
 
@@ -28,6 +33,11 @@ def known(name: str = "Echo") -> Client:
     client = Client()
     client.know(name)
     return client
+
+
+def know_late(client: Client) -> None:
+    client.send(client.open("Late"), data(client.last_id, prefixed(b"")))
+    client.methods.late.pop().reply(b"")
 
 
 @pytest.mark.parametrize("name", ["Echo", "Talk"])
@@ -116,6 +126,32 @@ async def test_a_frame_that_is_too_large_ends_the_connection() -> None:
     assert client.goaway is E.FRAME_SIZE_ERROR
 
 
+@pytest.mark.parametrize("kind", [HEADERS, DATA])
+@in_loop
+async def test_the_highest_octet_of_a_length_counts(kind: int) -> None:
+    """The two below it say what would fit."""
+    client = known()
+    head, stream_id = client.open(), client.last_id
+    body = data(stream_id, prefixed(b"hey"))
+    frames = {HEADERS: head, DATA: body}
+    frames[kind] = b"\1" + frames[kind][1:]
+    client.send(*frames.values())
+    client.heard(0)
+    assert client.goaway is E.FRAME_SIZE_ERROR
+    assert client.heard(stream_id).status is None
+
+
+@in_loop
+async def test_a_head_that_is_cut_is_not_taken_for_one_that_is_shorter() -> None:
+    client = known()
+    longer = block() + encode(((b"grpc-timeout", b"1S"),))
+    head = frame(HEADERS, END_HEADERS, 3, longer)
+    client.send(head[: HEADER_BYTES + len(block())])
+    assert not client.is_awaited(3)
+    client.send(head[HEADER_BYTES + len(block()) :], data(3, prefixed(b"hey")))
+    assert client.heard(3).messages == [b"hey"]
+
+
 @pytest.mark.parametrize("cut", range(1, 30))
 @in_loop
 async def test_it_may_be_cut_anywhere(cut: int) -> None:
@@ -164,6 +200,72 @@ async def test_the_reserved_bit_of_a_stream_id_means_nothing() -> None:
     client.know("Echo")
 
 
+@pytest.mark.parametrize("reads", [1, 3])
+@in_loop
+async def test_behind_the_last_id_there_is_none(reads: int) -> None:
+    """Two more, and it looks like the reserved bit and the first one."""
+    client = known()
+    ids = (WINDOW_MAX - 2, WINDOW_MAX, WINDOW_MAX + 2)
+    requests = [headers(each) + data(each, prefixed(b"hey")) for each in ids]
+    for each in requests if reads > 1 else (b"".join(requests),):
+        client.send(each)
+    assert client.heard(WINDOW_MAX).messages == [b"hey"]
+    assert client.goaway is E.STREAM_CLOSED
+
+
+@pytest.mark.parametrize("reads", [1, 2])
+@in_loop
+async def test_none_comes_within_the_head_of_another(reads: int) -> None:
+    client = known()
+    first = client.open() + data(client.last_id, prefixed(b"hey"))
+    begun = headers(client.last_id + 2, flags=0)
+    second = client.open() + data(client.last_id, prefixed(b"hey"))
+    if reads == 1:
+        client.send(first, begun, second)
+    else:
+        client.send(first, begun)
+        client.send(second)
+    assert client.heard(3).messages == [b"hey"]
+    assert client.goaway is E.PROTOCOL_ERROR
+
+
+@in_loop
+async def test_a_head_that_changes_the_table_changes_it_each_time() -> None:
+    client = known()
+    indexed = b"\x40\x01x\x01y"
+    for _ in range(2):
+        client.last_id += 2
+        head = frame(HEADERS, END_HEADERS, client.last_id, block() + indexed)
+        client.send(head, data(client.last_id, prefixed(b"hey")))
+    client.last_id += 2
+    second_of_table = b"\xbf"
+    head = frame(HEADERS, END_HEADERS, client.last_id, block() + second_of_table)
+    client.send(head, data(client.last_id, prefixed(b"hey")))
+    assert client.heard(client.last_id).messages == [b"hey"]
+
+
+@in_loop
+async def test_nothing_is_read_behind_the_last_of_a_connection_that_drains() -> None:
+    client = known()
+    client.send(client.open())
+    client.connection.drain()
+    client.send(data(client.last_id, prefixed(b"hey")), data(0, bytes(FRAME_BYTES_MAX + 1)))
+    assert client.heard(client.last_id).messages == [b"hey"]
+    assert client.goaway is E.NO_ERROR
+
+
+@in_loop
+async def test_a_call_that_fails_leaves_nothing_to_the_next() -> None:
+    client = Client()
+    know_late(client)
+    client.send(client.open("Late"), data(client.last_id, prefixed(REFUSED)))
+    assert client.heard(client.last_id).status == b"%d" % REFUSAL.code
+    client.send(client.open("Late"), data(client.last_id, prefixed(b"hey")))
+    client.methods.late.pop().reply(b"done")
+    await asyncio.sleep(0)
+    assert client.heard(client.last_id).messages == [b"done"]
+
+
 @in_loop
 async def test_none_comes_once_the_client_was_told_so() -> None:
     client = known()
@@ -185,3 +287,17 @@ async def test_they_are_refused_if_too_many_wait() -> None:
     client.methods.late[0].reply(b"")
     client.send(client.open(), data(client.last_id, prefixed(b"hey")))
     assert client.heard(client.last_id).messages == [b"hey"]
+
+
+@in_loop
+async def test_those_that_wait_are_counted_within_a_read() -> None:
+    client = Client(streams_max=2)
+    client.know("Echo")
+    know_late(client)
+    names = ("Late", "Echo", "Late", "Echo", "Late")
+    client.send(*(client.open(name) + data(client.last_id, prefixed(b"")) for name in names * 2))
+    resets = [client.heard(each).reset for each in range(5, client.last_id + 1, 2)]
+    refused = E.REFUSED_STREAM
+    assert resets[:5] == [None, None, None, refused, refused]
+    assert resets[5:] == [refused] * 5
+    assert len(client.connection) == 2
