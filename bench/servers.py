@@ -217,8 +217,19 @@ def _environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """One that no other server of this run was given: it may not have bound it yet.
+
+    Of two with one port the second would end, and its load would be the first one's.
+    """
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = int(probe.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
+
+
+_given: Final[set[int]] = set()
 
 
 def find_tenure(extra: Sequence[str] = ()) -> Contender | None:
