@@ -124,13 +124,13 @@ class Server:
 
     def cpu_s(self) -> float:
         """Processor seconds used so far by all threads, ended ones too, in user and in kernel."""
-        line = Path(f"/proc/{self._pid}/stat").read_text()
+        line = Path(f"/proc/{self.pid}/stat").read_text()
         fields = line[line.rindex(")") + 2 :].split()  # The name before may hold spaces.
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
     def memory(self) -> Memory:
         sizes: dict[str, int] = {}
-        for line in Path(f"/proc/{self._pid}/status").read_text().splitlines():
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             name, _, rest = line.partition(":")
             if name in ("VmRSS", "RssAnon"):
                 sizes[name] = int(rest.split()[0]) * 1024
@@ -148,7 +148,7 @@ class Server:
         return self._directory / "log"
 
     @property
-    def _pid(self) -> int:
+    def pid(self) -> int:
         assert self._process is not None, "not started"
         return self._process.pid
 

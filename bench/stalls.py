@@ -11,7 +11,9 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from google.protobuf.message import Message
 
 from bench import fill
 from bench.probe import KEEPALIVE, Probe, Sample, quantile_ms
@@ -138,7 +140,7 @@ def loads(entries: int) -> list[Load]:
     ]  # fmt: skip
 
 
-def _calling(name: str, method: str, request: pb.Message, *, repeats: bool = True) -> Load:
+def _calling(name: str, method: str, request: Message, *, repeats: bool = True) -> Load:
     message = request.SerializeToString()
 
     def ask(connection: Connection, _: int) -> None:
@@ -147,7 +149,7 @@ def _calling(name: str, method: str, request: pb.Message, *, repeats: bool = Tru
     return Load(name, ask, repeats)
 
 
-def _ranging(name: str, **fields: int) -> Load:
+def _ranging(name: str, **fields: Any) -> Load:
     return _calling(name, "KV/Range", pb.RangeRequest(key=BIG, range_end=BIG_END, **fields))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bench.floor import KERNELS_FSYNC
 from bench.report import HEAD
 
 BEGIN: Final = "<!-- speed: python -m bench table -->"
@@ -96,8 +97,11 @@ ROWS: Final = (
     Row("a put's p99 meanwhile", STORM, "put during the storm, p99", "ms", "storm"),
     Row("one lease with 100,000 keys revoked", BULK, "revoke of one lease", "s", "bulk"),
     Row("a put's p99 meanwhile", BULK, "put meanwhile, p99", "ms", "bulk"),
-    Row("put, 256 in flight: our fsync / the disk's own", "fsync floor", "put 64x4",
-        "server's fsync / raw fdatasync", "fsync"),
+    *(
+        Row(f"put, {count} in flight: an fsync / the disk's own", "fsync floor", f"put {level}",
+            KERNELS_FSYNC, "fsync")
+        for count, level in ((1, "1x1"), (128, "8x16"), (256, "64x4"))
+    ),
     *(
         row
         for size in ("100,000", "1,000,000")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import load, report, table
+from bench import kernel, load, report, table
 from bench.repeated import REPEATED
 from bench.servers import ETCD, TENURE
 from bench.varied import VARIED
@@ -81,3 +81,19 @@ def test_every_loads_row_of_the_table_is_a_workload_of_the_short_run() -> None:
     }
     assert named == short
     assert {name.rpartition(" ")[0] for name in load.RATE_TARGETS} == short
+
+
+def test_an_fsync_took_from_its_call_to_its_return_whatever_other_threads_do() -> None:
+    """Lines as the kernel writes them (Documentation/trace/ftrace.rst)."""
+    trace = """\
+# tracer: nop
+          python-12      [001] .....  100.000001: sys_fdatasync -> 0x0
+          python-12      [001] .....  100.000100: sys_fdatasync(fd: 7)
+   a name-with 3-13      [000] .....  100.000150: sys_fsync(fd: 9)
+          python-14      [000] .....  100.000160: sys_fdatasync(fd: 7)
+          python-12      [000] .....  100.000350: sys_fdatasync -> 0x0
+   a name-with 3-13      [001] .....  100.001150: sys_fsync -> 0xfffffffffffffffb
+          python-12      [000] .....  100.002000: sys_fdatasync(fd: 7)
+"""
+    took = kernel.durations(trace.splitlines(), {12, 13})
+    assert [round(each * 1e6) for each in took] == [250, 1000]
