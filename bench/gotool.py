@@ -7,6 +7,7 @@ streams, watchers, and etcd's own client. Who has no Go gets the rest of the ben
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -56,9 +57,12 @@ def available() -> bool:
 
 
 def run(
-    server: Server, command: str, *arguments: object, ready: Callable[[], object] | None = None
-) -> Result:
+    server: Server, command: str, *arguments: object, ready: Callable[[], object] | None = None,
+    gogc: int | None = None,
+) -> Result:  # fmt: skip
     """Run one command against `server`; `ready` is called when the scene is set, before it begins.
+
+    `gogc` is GOGC, in percent, of the program; without it Go's own, 100.
 
     Raises:
         RuntimeError: a call failed, or it did not end within `RUN_TIMEOUT_S`.
@@ -66,9 +70,11 @@ def run(
     line = [str(PROGRAM), command, "-addr", f"127.0.0.1:{server.port}", *map(str, arguments)]
     if server.certificates is not None:
         line += ["-ca", str(server.certificates.ca_file)]
+    environment = os.environ if gogc is None else {**os.environ, "GOGC": str(gogc)}
     process = subprocess.Popen(
-        line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment,
+    )  # fmt: skip
     try:
         if ready is not None:
             assert process.stdout is not None

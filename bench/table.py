@@ -88,6 +88,7 @@ ROWS: Final = (
     *_clientv3("Go client, 16 workers, grant", "grant, 16 workers"),
     *_clientv3("Go client, 128 workers, put", "put, 128 workers"),
     *_clientv3("Go client, 128 workers, range", "range, 128 workers"),
+    *_clientv3("the same, with GOGC=800", "range, 128 workers with GOGC=800"),
     Row("1,000 watchers of one key", "Watch fan-out", "watch, 1,000 watchers of one key",
         "events/s", "watch"),
     Row("10,000 keys with a watcher each", "Watch fan-out", "watch, 10,000 keys, a watcher each",
