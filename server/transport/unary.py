@@ -14,10 +14,7 @@ from server.call_counts import CallCounts
 from server.status import Code, RpcError, Status
 from server.transport.connection import Connection, Whole
 from server.transport.dispatch import UnaryMethod
-from server.transport.frames import (
-    END_STREAM,
-    ErrorCode,
-)
+from server.transport.frames import END_STREAM, FRAME_BYTES_MAX, ErrorCode
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
 from server.transport.rpc import Rpc
@@ -217,7 +214,7 @@ class WholeCall(UnaryCall):
 
 def answers_whole(host: Host, method: UnaryMethod) -> Whole:
     """The `Whole` of a unary method."""
-    limit_bytes = host.limit_bytes
+    assert host.limit_bytes >= FRAME_BYTES_MAX, "what comes in one frame is never too large"
     handle, counts = method.handle, method.counts
     # A call that is answered at once needs no object of its own: it is over when the next begins,
     # which finds it waiting as a new one does. Its connection stays with it until then.
@@ -231,7 +228,7 @@ def answers_whole(host: Host, method: UnaryMethod) -> Whole:
             RefusedCall.whole(connection, id, head, host)
             return None
         size = stop - start - PREFIX_BYTES
-        if not (0 <= size <= limit_bytes and unpack_prefix(data, start) == (0, size)):
+        if size < 0 or unpack_prefix(data, start) != (0, size):
             call = WholeCall(connection, id, head, host, method)
             call.received(data[start:stop], stop - start, is_last=True)
             return call.placed()
