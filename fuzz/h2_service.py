@@ -67,11 +67,12 @@ class Service:
         self.awaited = self.at_once = self.again = 0  # How often the short ways were gone.
 
     def receive(self, data: bytes) -> None:
-        streams = self.connection._streams.values()
-        expecting = [each for each in streams if data and each.again == data]
-        taken = sum(each.allowance for each in expecting)
-        self.connection.receive(data)
-        self.again += sum(each.allowance for each in expecting) < taken
+        answer = self.connection.received_again(data)
+        if answer is None:
+            self.connection.receive(data)
+        else:
+            self.again += 1
+            self.connection.send(answer)
 
     def take(self) -> bytes:
         """What is to be sent, as when the connection writes."""

@@ -49,7 +49,6 @@ from server.transport.frames import (
 from server.transport.head import Head
 from server.transport.hpack import HpackError
 from server.transport.peer import (
-    AGAIN_BYTES_MAX,
     BACKLOG_BYTES_MAX,
     CONNECTION_WINDOW_BYTES,
     Peer,
@@ -93,8 +92,6 @@ class Connection(Requests):
             return
         if self._input:
             data = self._input + data
-        elif len(data) <= AGAIN_BYTES_MAX and self._is_again(data):
-            return
         try:
             used = self._receive(data)
         except ConnectionFault as fault:
@@ -106,22 +103,25 @@ class Connection(Requests):
             if self._timed:
                 self._place_timed()
 
-    def _is_again(self, data: bytes) -> bool:
-        """Take a read that is just the frame its stream expects; false if it is none, or may not.
+    def received_again(self, data: bytes) -> bytes | None:
+        """Take a read that is just the frame its stream expects; None if it has to be `receive`d.
 
-        A keepalive that comes alone, as one of a client with few leases does, is always the same.
+        Returns what answers it, which the caller sends now or queues. A keepalive that comes alone,
+        as one of a client with few leases does, is always the same.
         """
         stream = self._streams.get(int.from_bytes(data[5:HEADER_BYTES], "big"))
         if (
             stream is None
             or stream.again != data
+            or self._input
             or self._block is not None
             or self._bodies
-            or not stream.received_again()
         ):
-            return False
-        self._read(len(data) - HEADER_BYTES)
-        return True
+            return None
+        answer = stream.received_again()
+        if answer is not None:
+            self._read(len(data) - HEADER_BYTES)
+        return answer
 
     def _receive(self, data: bytes) -> int:
         """Handle all whole frames of `data`; return how many bytes they were."""

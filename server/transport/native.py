@@ -21,18 +21,19 @@ from server.outbox import Outbox
 from server.settings.urls import URL
 from server.status import RpcError, Status
 from server.tls import ServerTLS, listening, peer_cn
-from server.transport import streaming_whole, unary
 from server.transport.asgi import WebCall
 from server.transport.base import DRAIN_LOOK_S, OVERHEAD_BYTES, wait_until
-from server.transport.connection import Connection, Whole
+from server.transport.connection import Connection
 from server.transport.dispatch import MethodTable, StreamMethod, UnaryMethod
 from server.transport.frames import PING, ErrorCode, frame
 from server.transport.head import Head
 from server.transport.host import UNTAKEN_S, Host
 from server.transport.linger import LINGER_S, LingeringProtocol
+from server.transport.peer import AGAIN_BYTES_MAX
 from server.transport.pings import PingPace
 from server.transport.plain import PlainCall
 from server.transport.room import Room
+from server.transport.routes import NOT_GRPC, Routes
 from server.transport.sending import SendingCall
 from server.transport.sniff import SniffingProtocol
 from server.transport.streaming import StreamingCall
@@ -43,10 +44,7 @@ from server.transport.web import WebServer, is_secure
 STREAMS_MAX: Final = 100_000
 TICKS_PER_S: Final = 10
 TICK_S: Final = 1 / TICKS_PER_S  # How late a deadline may be noticed.
-_GRPC: Final = b"application/grpc"
-_API_VERSION: Final = b"client-api-version"
 _PING_PAYLOAD: Final = b"tenure\0\0"
-_NOT_GRPC: Final = object()  # Instead of a method.
 
 # What one client has sent at once is taken in turns with what others have: so much a turn,
 TURN_BYTES: Final = 64 << 10  # some 1,000 small requests, 10 to 20 ms;
@@ -78,7 +76,7 @@ class NativeServer:
         self.methods = methods
         self.clock = clock
         self.host = Host(clock, max_request_bytes + OVERHEAD_BYTES)
-        self.wholes: dict[str, Whole] = {}  # Of the unary methods that were called, by path.
+        self.routes = Routes(methods, self.host)
         self.streams_max = min(max_concurrent_streams, STREAMS_MAX)
         self.keepalive_interval_s = keepalive_interval_s
         self.keepalive_timeout_s = keepalive_timeout_s
@@ -201,6 +199,15 @@ class NativeProtocol(asyncio.Protocol):
                 self._read_or_not()
                 self._take_turn()
             return
+        if len(data) <= AGAIN_BYTES_MAX:
+            answer = self.connection.received_again(data)
+            if answer is not None:
+                if self._is_scheduled or self._is_paused:
+                    self.connection.send(answer)  # Behind what waits.
+                    self._flush()
+                elif self._transport is not None:
+                    self._transport.write(answer)
+                return
         self._is_reading = True
         self.connection.receive(data)
         self._is_reading = False
@@ -296,12 +303,12 @@ class NativeProtocol(asyncio.Protocol):
         host = self._server.host
         method = head.target.route
         if method is None:
-            method = head.target.route = self._route(head)
-        if host.is_stopping and method is not _NOT_GRPC:
+            method = head.target.route = self._server.routes.of(head, self._on_dirty)
+        if host.is_stopping and method is not NOT_GRPC:
             return RefusedCall(connection, stream_id, head, host, status.SERVER_STOPPED)
         if isinstance(method, UnaryMethod):
             return UnaryCall(connection, stream_id, head, host, method)
-        if method is _NOT_GRPC:
+        if method is NOT_GRPC:
             web = self._server.web
             if web is None:
                 return PlainCall(connection, stream_id, head, host)
@@ -311,32 +318,6 @@ class NativeProtocol(asyncio.Protocol):
             return RefusedCall(connection, stream_id, head, host, method)
         assert isinstance(method, StreamMethod)
         return StreamingCall(connection, stream_id, head, host, method, self._on_dirty)
-
-    def _route(self, head: Head) -> UnaryMethod | StreamMethod | Status | object:
-        """What answers such a request; kept with its head."""
-        if head.method != b"POST" or not head.content_type.startswith(_GRPC):
-            return _NOT_GRPC
-        version = head.get(_API_VERSION)
-        if version is not None:
-            try:
-                version.decode()
-            except UnicodeDecodeError:
-                return status.INVALID_CLIENT_API_VERSION
-        path = head.path.decode("latin-1")
-        method = self._server.methods.get(path)
-        if method is None:
-            return self._server.methods.unknown(path)
-        host, target = self._server.host, head.target
-        if isinstance(method, UnaryMethod):
-            wholes = self._server.wholes
-            if path not in wholes:
-                wholes[path] = unary.answers_whole(host, method)
-            target.whole = wholes[path]
-        elif method.at_once is not None:
-            target.whole = streaming_whole.answers_whole(
-                host, method, method.at_once, self._on_dirty
-            )
-        return method
 
     # --- time ---
 

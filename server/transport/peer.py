@@ -75,8 +75,11 @@ class Stream(Protocol):
         """A piece of the body: `size` bytes of the stream's window, padding included."""
         ...
 
-    def received_again(self) -> bool:
-        """`again` came, and counts as received; false if it has to be received as others are."""
+    def received_again(self) -> bytes | None:
+        """`again` came, and counts as received; None if it has to be received as others are.
+
+        Returns what is to be sent now, whole frames.
+        """
         ...
 
     def writable(self) -> None:

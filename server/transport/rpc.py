@@ -70,8 +70,8 @@ class Rpc:
         self.host = host
         self.window = connection.stream_window
 
-    def received_again(self) -> bool:
-        return False  # It expects nothing.
+    def received_again(self) -> bytes | None:
+        return None  # It expects nothing.
 
     @property
     def token(self) -> str | None:

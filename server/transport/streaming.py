@@ -196,36 +196,35 @@ class StreamingCall(SendingCall):
         ):
             self.again = pack_data(len(data) << 8, 0, self.id) + data
 
-    def received_again(self) -> bool:
+    def received_again(self) -> bytes | None:
         at_once, connection = self._at_once, self.connection
         message = self._lately[PREFIX_BYTES:]
         size = len(message)
         # While `again` is set there is nothing that the service has yet to read; and whoever has
         # said its last is no stream of the connection's any more, or has something `unsent`.
         if at_once is None or size + PREFIX_BYTES > self.allowance or self.unsent:
-            return False
+            return None
         reply = at_once.alone(message)
         if reply is None:
-            return False
+            return None
         counts, reply_size = self._counts, len(reply)
         counts.messages_received += 1
         counts.messages_sent += 1
         counts.received_bytes += size
         counts.sent_bytes += reply_size
-        # From here on as `_answer_now` and `_settle` do it, but for their calls.
-        window = reply_size + PREFIX_BYTES
-        if window > self.window or window > connection.window or window > connection.frame_bytes:
-            self._send(prefixed(reply))
-        else:
-            self.window -= window
-            connection.window -= window
-            connection.send(pack_message(window << 8, 0, self.id, 0, reply_size) + reply)
         size += PREFIX_BYTES
         self.allowance -= size
         self.taken += size
         if self.taken >= GRANT_BYTES:
             self._take(0)
-        return True
+        # As `_answer_now` does it.
+        window = reply_size + PREFIX_BYTES
+        if window > self.window or window > connection.window or window > connection.frame_bytes:
+            self._send(prefixed(reply))
+            return b""
+        self.window -= window
+        connection.window -= window
+        return pack_message(window << 8, 0, self.id, 0, reply_size) + reply
 
     def _take_up(self, data: bytes, *, is_last: bool) -> None:
         """Keep what comes, and let the service know if that is news."""

@@ -77,6 +77,8 @@ class Socket(asyncio.Transport):
 
     def pause_reading(self) -> None: ...
 
+    def resume_reading(self) -> None: ...
+
 
 @dataclass
 class Heard:

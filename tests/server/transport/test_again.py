@@ -158,6 +158,39 @@ async def test_an_answer_goes_behind_what_waits_to_be_written() -> None:
 
 
 @in_loop
+async def test_an_answer_goes_behind_those_of_other_streams_that_wait() -> None:
+    client, stream_id, _ = expecting()
+    client.send(client.open("Late"), data(client.last_id, prefixed(b"")))
+    client.methods.late.pop().reply(b"done")
+    client.send(data(stream_id, MESSAGE, flags=0))
+    written = [each.stream_id for each in parsed(client.socket.written) if each.type == DATA]
+    assert written[-2:] == [client.last_id, stream_id]
+    assert _said(client, stream_id) == [b"aa"] * 3
+
+
+@in_loop
+async def test_an_answer_waits_while_the_socket_takes_no_more() -> None:
+    client, stream_id, _ = expecting()
+    client.protocol.pause_writing()
+    client.send(data(stream_id, MESSAGE, flags=0))
+    assert _said(client, stream_id) == [b"aa"] * 2
+    client.protocol.resume_writing()
+    assert _said(client, stream_id) == [b"aa"] * 3
+
+
+@in_loop
+async def test_what_only_looks_like_it_is_the_rest_of_another_frame() -> None:
+    client, stream_id, _ = expecting()
+    again = data(stream_id, MESSAGE, flags=0)
+    another = frame(0xBE, 0, 0, again)
+    client.send(another[:HEADER_BYTES])
+    client.send(another[HEADER_BYTES:])
+    assert _said(client, stream_id) == [b"aa"] * 2
+    client.send(again)
+    assert _said(client, stream_id) == [b"aa"] * 3
+
+
+@in_loop
 async def test_both_windows_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     client, stream_id, call = expecting()
     client.send(window_update(stream_id, 1 << 30), window_update(0, 1 << 30))
@@ -172,6 +205,7 @@ async def test_both_windows_are_given_back(monkeypatch: pytest.MonkeyPatch) -> N
     assert window_update(stream_id, GRANT_BYTES) in client.socket.written
     assert window_update(0, CONNECTION_WINDOW_BYTES // 2) in client.socket.written
     assert (call.allowance, call.taken, client.connection._unread) == (GRANT_BYTES, 0, 0)
+    assert _said(client, stream_id) == [b"aa"]
 
 
 @in_loop
