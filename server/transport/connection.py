@@ -52,9 +52,9 @@ from server.transport.peer import (
     BACKLOG_BYTES_MAX,
     CONNECTION_WINDOW_BYTES,
     Peer,
-    Stream,
 )
 from server.transport.requests import Requests, without_padding
+from server.transport.stream import Stream
 
 # Answers a request whose body came whole, as the head's `target.whole`: connection, stream id,
 # head; and bytes, from where and up to where the body stands in them. No stream was accepted for

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from server.transport.faults import (
     ConnectionFault,
@@ -42,6 +42,7 @@ from server.transport.frames import (
 )
 from server.transport.head import Head
 from server.transport.hpack import EMPTY_TABLE, TABLE_BYTES_MAX
+from server.transport.stream import Stream
 
 BLOCK_BYTES_MAX: Final = 64 << 10  # Of a header block, as it is on the wire.
 STREAM_WINDOW_BYTES: Final = 1 << 20  # What a client may send on a stream before it is read.
@@ -57,38 +58,6 @@ HELD_BYTES_MAX: Final = 256 << 20  # Of bodies not yet whole, or not yet read by
 AGAIN_BYTES_MAX: Final = 32  # Of a frame that is expected again. A keepalive's are 25 at most.
 PINGS_HELD_MAX: Final = 16  # Not acknowledged yet; with so many all are, at once.
 STREAMS_A_NUISANCE: Final = 64  # That a change of their window touches: counted as one frame.
-
-
-class Stream(Protocol):
-    """One request, as the connection sees it."""
-
-    window: int  # Bytes of DATA that the client lets us send on it; the connection raises it.
-    allowance: int  # Bytes of DATA that the client may still send; the connection lowers it.
-    is_remote_closed: bool  # Nothing more comes from the client; the connection sets it.
-    again: bytes  # A DATA frame for `received_again`, if it is all that a read brings.
-
-    def opened(self) -> None:
-        """It stands in the connection's table now."""
-        ...
-
-    def received(self, data: bytes, size: int, *, is_last: bool) -> None:
-        """A piece of the body: `size` bytes of the stream's window, padding included."""
-        ...
-
-    def received_again(self) -> bytes | None:
-        """`again` came, and counts as received; None if it has to be received as others are.
-
-        Returns what is to be sent now, whole frames.
-        """
-        ...
-
-    def writable(self) -> None:
-        """A window has grown: send what waits."""
-        ...
-
-    def lost(self, code: int) -> None:
-        """The stream is over before its time; nothing may be sent on it any more."""
-        ...
 
 
 class Peer:

@@ -21,7 +21,8 @@ from server.transport.frames import (
 )
 from server.transport.head import Head, MalformedError, check_trailers, parse_timeout
 from server.transport.hpack import Decoder, Field
-from server.transport.peer import BACKLOG_BYTES_MAX, BLOCK_BYTES_MAX, Peer, Stream, depends_on
+from server.transport.peer import BACKLOG_BYTES_MAX, BLOCK_BYTES_MAX, Peer, depends_on
+from server.transport.stream import Stream
 
 BLOCK_FRAMES_MAX: Final = 16  # CONTINUATION frames that a header block may be spread over.
 BLOCKS_MAX: Final = 64  # Header blocks and heads remembered, of a client that repeats itself,
