@@ -72,8 +72,7 @@ class Peer:
         "_is_ping_paced", "_is_told", "_last_id", "_nuisances", "_on_output", "_on_paced", "_out",
         "_out_bytes", "_paid", "_pings", "_replies", "_resets", "_seen_id", "_streams",
         "_streams_max", "_window_most", "backlog_bytes", "frame_bytes", "held_bytes", "is_dead",
-        "is_draining", "must_shrink", "peer_cn", "stream_window", "whole_bytes",
-        "window",
+        "is_draining", "must_shrink", "peer_cn", "stream_window", "whole_bytes", "window",
     )  # fmt: skip
 
     def __init__(
@@ -304,7 +303,7 @@ class Peer:
         self._set_whole_bytes()
 
     def _set_whole_bytes(self) -> None:
-        """To nothing, as long as the next header block cannot be the usual one."""
+        """To nothing as long as the next header block is to begin with something else."""
         self.whole_bytes = 0 if self.must_shrink else min(self.frame_bytes, self.stream_window)
 
     def _set_stream_window(self, size: int) -> None:
