@@ -99,25 +99,27 @@ def _of_leases(
     )  # fmt: skip
 
 
-def _alone_if_short(measure: Callable[..., Section], leases: int) -> Callable[[Ask], Section]:
+def _alone_if_short(
+    measure: Callable[..., Section], leases: int, short: int
+) -> Callable[[Ask], Section]:
     """The short run leaves etcd 3.5 out, which takes minutes: for very many keys of one lease, or
     for very many leases that end together.
     """
-    of_leases = _of_leases(measure, leases, 1)
+    of_leases = _of_leases(measure, leases, short)
     return lambda ask: of_leases(ask.without(ETCD) if ask.short else ask)
 
 
 def _streams(ask: Ask) -> Section:
     return streams.measure(
-        ask.contenders, leases=ask.options.leases, rounds=ask.rounds(3, 1), seconds=ask.seconds * 2,
+        ask.contenders, leases=ask.options.leases, rounds=ask.rounds(3), seconds=ask.seconds * 2,
         seed=ask.options.seed, directory=ask.directory,
     )  # fmt: skip
 
 
 def _clientv3(ask: Ask) -> Section:
     return clientv3.measure(
-        ask.contenders, rounds=ask.rounds(5), seconds=ask.seconds, seed=ask.options.seed,
-        directory=ask.directory, short=ask.short,
+        ask.contenders, rounds=ask.rounds(5, 5), seconds=ask.seconds * (1.5 if ask.short else 1),
+        seed=ask.options.seed, directory=ask.directory, short=ask.short,
     )  # fmt: skip
 
 
@@ -173,8 +175,8 @@ PARTS: Final = (
     Part("keepalives", _streams, _go, in_short=True),
     Part("watch", _fanout, _go, in_short=True),
     Part("fsync", _fsync, _h2load, in_short=True),
-    Part("bulk", _alone_if_short(bulk.measure, bulk.KEYS), in_short=True),
-    Part("storm", _alone_if_short(storm.measure, 100_000), in_short=True),
+    Part("bulk", _alone_if_short(bulk.measure, bulk.KEYS, 1), in_short=True),
+    Part("storm", _alone_if_short(storm.measure, 100_000, 3), in_short=True),
     Part("size", _size, _go, in_short=True),
     Part("storm-20000", _of_leases(storm.measure, storm.LEASES, 1)),
     Part("recovery", _of_leases(recovery.measure, recovery.LEASES, 1)),
