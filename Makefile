@@ -91,7 +91,7 @@ differential: $(VENV)/.compat  ## Put 100,000 random operations to the server an
 histories: $(VENV)/.compat  ## Check what clients and watchers saw while the server was killed and stopped
 	$(BIN)/python -m compat.histories $(ARGS)
 
-bench: $(VENV)/.bench  ## Measure beside real etcd, 11 minutes (needs Debian's nghttp2-client and go)
+bench: $(VENV)/.bench  ## Measure beside real etcd, 12 minutes (needs Debian's nghttp2-client and go)
 	$(BIN)/python -m bench $(ARGS)
 
 bench-full: $(VENV)/.bench  ## Measure everything beside etcd 3.5 and 3.6 and kine, for hours
