@@ -24,7 +24,8 @@ def fsyncs(pid: int) -> Iterator[list[float]]:
     """Seconds that each fsync of the process took, in the list once the context is left."""
     took: list[float] = []
     try:
-        INSTANCE.mkdir()
+        INSTANCE.mkdir(exist_ok=True)  # A run that was killed leaves it behind.
+        (INSTANCE / "trace").write_text("")
     except OSError:  # Not root, or no such file system.
         yield took
         return
