@@ -28,7 +28,6 @@ LEVELS: Final = ((1, 1), (8, 16), (64, 4))
 PUT_BYTES: Final = 160  # About what a put of 64 bytes writes to a log, framing and all.
 HISTOGRAM: Final = "etcd_disk_wal_fsync_duration_seconds"
 CLOSENESS_TARGET: Final = 1.3
-SERVERS_FSYNC: Final = "server's fsync / raw fdatasync"
 KERNELS_FSYNC: Final = "fsync in the kernel / raw fdatasync"
 
 
@@ -93,7 +92,9 @@ def _round(
     section.figure(name, "share of the time in fsync", judged=False).add(
         server.name, spent_s / run.seconds
     )
-    section.figure(name, SERVERS_FSYNC, judged=False).add(server.name, spent_s / syncs * raw_rate)
+    section.figure(name, "server's fsync / raw fdatasync", judged=False).add(
+        server.name, spent_s / syncs * raw_rate
+    )
     if traced:
         section.figure(name, KERNELS_FSYNC, target=CLOSENESS_TARGET).add(
             server.name, mean(traced) * raw_rate

@@ -196,7 +196,7 @@ class Requests(Peer):
         stream.received(b"", 0, is_last=True)
 
     def _decode(self, block: bytes) -> Head | MalformedError:
-        """What a header block says; kept, if decoding it left the table as it was."""
+        """What a header block says; a head is kept, if decoding it left the table as it was."""
         decoder = self._decoder
         version = decoder.version
         fields = decoder.decode(block)
